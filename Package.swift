@@ -1,0 +1,91 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+// Every target is declared once, below, with the whole list of what it may import (ARCHITECTURE.md has the layers).
+// Build with `--explicit-target-dependency-import-check error`: without it SwiftPM lets a target import
+// any module of the package that happens to be built already. The scripts always pass it.
+
+let package = Package(
+    name: "skystead",
+    products: [
+        .executable(name: "skystead-fcgi", targets: ["skystead-fcgi"]),
+        .executable(name: "skystead-worker", targets: ["skystead-worker"]),
+        .executable(name: "skystead", targets: ["skystead"]),
+    ],
+    targets: [
+        // MARK: C libraries (Debian packages). One Swift target imports each.
+        .library("CFCGI", pkgConfig: "fcgi", package: "libfcgi-dev"),
+        .library("CSQLite", pkgConfig: "sqlite3", package: "libsqlite3-dev"),
+        .library("CPostgres", pkgConfig: "libpq", package: "libpq-dev"),
+        .library("COpenSSL", pkgConfig: "openssl", package: "libssl-dev"),
+        .library("CSecp256k1", pkgConfig: "libsecp256k1", package: "libsecp256k1-dev"),
+        .library("CCurl", pkgConfig: "libcurl", package: "libcurl4-openssl-dev"),
+        .library("CWslay", pkgConfig: "libwslay", package: "libwslay-dev"),
+        .library("CCares", pkgConfig: "libcares", package: "libc-ares-dev"),
+        .target(name: "CSystem", path: "Sources/Shared/C/CSystem"),
+
+        // MARK: Layer 0
+        .shared("Base", ["CSystem"]),
+
+        // MARK: Layer 1, foundations
+        .shared("Crypto", ["Base", "COpenSSL", "CSecp256k1"]),
+        .shared("ATProto", ["Base", "Crypto"]),
+        .shared("Storage", ["Base", "CSQLite", "CPostgres"]),
+        .shared("Net", ["Base", "Crypto", "CCurl", "CWslay", "CCares"]),
+        .shared("Web", ["Base", "Storage"]),
+        .target(name: "FastCGI", dependencies: ["Base", "CFCGI", "Web"], path: "Sources/FCGIHost/FastCGI"),
+
+        // MARK: Layer 2, domains: never each other. Hosting is where two of them share a transaction.
+        .shared("Identity", ["ATProto", "Base", "Crypto", "Net", "Storage"]),
+        .shared("Accounts", ["ATProto", "Base", "Crypto", "Storage"]),
+        .shared("Repos", ["ATProto", "Base", "Crypto", "Storage"]),
+        .shared("Hosting", ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Repos", "Storage"]),
+
+        // MARK: Layer 3, surfaces: never each other
+        .target(
+            name: "XRPCHandlers",
+            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
+            path: "Sources/Handlers/XRPC"),
+        .target(
+            name: "Stream", dependencies: ["ATProto", "Base", "Net", "Repos", "Storage"], path: "Sources/Workers/Stream"),
+
+        // MARK: Layer 4, assembly: no logic
+        .shared(
+            "Assembly",
+            [
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage", "Stream",
+                "Web", "XRPCHandlers",
+            ]),
+        .executableTarget(
+            name: "skystead-fcgi", dependencies: ["Assembly", "Base", "FastCGI", "Web"], path: "Sources/FCGIHost/Host"),
+        .executableTarget(
+            name: "skystead-worker", dependencies: ["Assembly", "Base", "Stream"], path: "Sources/Workers/Main"),
+        .executableTarget(
+            name: "skystead",
+            dependencies: ["ATProto", "Accounts", "Assembly", "Base", "Crypto", "Hosting", "Net", "Storage"],
+            path: "Sources/Workers/Control"),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+extension Target {
+    /// A library under `Sources/Shared/<name>`.
+    static func shared(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+        .target(name: name, dependencies: dependencies, path: "Sources/Shared/\(name)")
+    }
+
+    /// A C library of Debian's, with its module map under `Sources/Shared/C/<name>`.
+    static func library(_ name: String, pkgConfig: String, package: String) -> Target {
+        .systemLibrary(
+            name: name, path: "Sources/Shared/C/\(name)", pkgConfig: pkgConfig, providers: [.apt([package])])
+    }
+}
+
+for target in package.targets where target.type != .system && !target.name.hasPrefix("C") {
+    target.swiftSettings = [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .treatAllWarnings(as: .error),
+    ]
+}

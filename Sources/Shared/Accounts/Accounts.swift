@@ -1,0 +1,1 @@
+// Laid out in ARCHITECTURE.md; filled by its own change.

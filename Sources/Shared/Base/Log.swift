@@ -1,0 +1,100 @@
+internal import Glibc
+
+/// The log: one line an event, `level event key=value …`, to standard error (the journal under systemd).
+///
+/// Values are escaped byte by byte, so nothing from outside can begin a line or a field. A `Secret` has no way in.
+public struct Log: Sendable {
+    /// The levels, with systemd's priorities (sd-daemon(3)).
+    public enum Level: String, Sendable {
+        case debug, info, warning, error
+        var priority: UInt8 {
+            switch self {
+            case .debug: 0x37
+            case .info: 0x36
+            case .warning: 0x34
+            case .error: 0x33
+            }
+        }
+    }
+
+    /// One field's value, made from what may be logged.
+    public enum Field: Sendable, ExpressibleByStringLiteral, ExpressibleByStringInterpolation,
+        ExpressibleByIntegerLiteral
+    {
+        case text(String), bytes(Bytes), integer(Int)
+        public init(stringLiteral value: String) { self = .text(value) }
+        public init(integerLiteral value: Int) { self = .integer(value) }
+    }
+
+    private let write: @Sendable ([UInt8]) -> Void
+    private let journal: Bool
+
+    /// A log whose lines go to `write`, each ending in LF. `journal` puts sd-daemon's `<N>` before each.
+    public init(journal: Bool = false, write: @escaping @Sendable ([UInt8]) -> Void) {
+        self.write = write
+        self.journal = journal
+    }
+
+    /// Standard error; one write(2) a line, so that lines of several threads never mix.
+    public static let standardError = Log(journal: getenv("JOURNAL_STREAM") != nil) { line in
+        line.withUnsafeBytes { _ = Glibc.write(2, $0.baseAddress, $0.count) }
+    }
+
+    /// Drops everything: for tools whose output is for people.
+    public static let silent = Log { _ in }
+
+    public func info(_ event: StaticString, _ fields: KeyValuePairs<StaticString, Field> = [:]) {
+        line(.info, event, fields)
+    }
+    public func warning(_ event: StaticString, _ fields: KeyValuePairs<StaticString, Field> = [:]) {
+        line(.warning, event, fields)
+    }
+    public func error(_ event: StaticString, _ fields: KeyValuePairs<StaticString, Field> = [:]) {
+        line(.error, event, fields)
+    }
+
+    public func line(_ level: Level, _ event: StaticString, _ fields: KeyValuePairs<StaticString, Field>) {
+        var out: [UInt8] = []
+        out.reserveCapacity(160)
+        if journal { out.append(contentsOf: [0x3C, level.priority, 0x3E]) }
+        out.append(contentsOf: level.rawValue.utf8)
+        out.append(0x20)
+        event.withUTF8Buffer { out.append(contentsOf: $0) }
+        for (key, value) in fields {
+            out.append(0x20)
+            key.withUTF8Buffer { out.append(contentsOf: $0) }
+            out.append(0x3D)
+            switch value {
+            case .integer(let number): out.append(contentsOf: String(number).utf8)
+            case .text(let text): Self.append(text.utf8, to: &out)
+            case .bytes(let bytes): Self.append(bytes, to: &out)
+            }
+        }
+        out.append(0x0A)
+        write(out)
+    }
+
+    /// The longest value that a line keeps; the rest is cut and marked.
+    public static let valueSizeMax = 2_048
+
+    /// A value as it is when it is plain, else quoted with every other byte as `\xNN`.
+    private static func append(_ value: some Collection<UInt8>, to out: inout [UInt8]) {
+        let plain = !value.isEmpty && value.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x5C }
+        if plain, value.count <= valueSizeMax {
+            out.append(contentsOf: value)
+            return
+        }
+        out.append(0x22)
+        for byte in value.prefix(valueSizeMax) {
+            switch byte {
+            case 0x22, 0x5C: out.append(contentsOf: [0x5C, byte])
+            case 0x20..<0x7F: out.append(byte)
+            default:
+                out.append(contentsOf: [0x5C, 0x78])
+                out.append(contentsOf: Hex.encode(CollectionOfOne(byte)))
+            }
+        }
+        if value.count > valueSizeMax { out.append(contentsOf: "…".utf8) }
+        out.append(0x22)
+    }
+}

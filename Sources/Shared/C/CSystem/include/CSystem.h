@@ -1,0 +1,39 @@
+#pragma once
+// System calls that Swift's Glibc module does not import, or imports in a form that is unsafe to use.
+#include <stdint.h>
+#include <sys/types.h>
+
+// epoll(7): the structure is packed and its union does not import.
+int csystem_epoll_create(void);
+int csystem_epoll_add(int epoll, int fd, uint32_t events);
+int csystem_epoll_modify(int epoll, int fd, uint32_t events);
+int csystem_epoll_remove(int epoll, int fd);
+// Fills fds and events (at most max, at most 256); returns the count, or -1 with errno.
+int csystem_epoll_wait(int epoll, int *fds, uint32_t *events, int max, int timeout_ms);
+extern const uint32_t csystem_epoll_in, csystem_epoll_out, csystem_epoll_hangup, csystem_epoll_oneshot;
+
+int csystem_eventfd(void);
+// accept4 with SOCK_CLOEXEC, and SOCK_NONBLOCK when asked.
+int csystem_accept(int fd, int nonblocking);
+// 1 when fd is a listening socket.
+int csystem_is_listening(int fd);
+// Binds a unix socket at path (an old socket file is replaced), mode as given. Returns the fd, or -1 with errno.
+int csystem_listen_unix(const char *path, int backlog, unsigned mode);
+// Listens on TCP host:port (numeric host). Returns the fd, or -1 with errno.
+int csystem_listen_tcp(const char *host, int port, int backlog);
+// Connects to a unix socket. Returns the fd, or -1 with errno.
+int csystem_connect_unix(const char *path);
+// Peer credentials of a unix socket: the uid, or -1.
+long csystem_peer_uid(int fd);
+// A no-op handler for signo without SA_RESTART, so that blocking calls return EINTR.
+int csystem_install_wakeup_signal(int signo);
+// Sends one datagram to a unix datagram socket; '@' first means the abstract namespace. 0, or -1 with errno.
+int csystem_send_datagram(const char *path, const void *bytes, size_t count);
+// Binds a nonblocking unix datagram socket at path (an old one is replaced). Returns the fd, or -1 with errno.
+int csystem_bind_datagram(const char *path);
+// getrandom(2) until count bytes are there. 0, or -1 with errno.
+int csystem_random(void *bytes, size_t count);
+// Marks this process as not dumpable and sets its core limit to 0, for processes that hold keys.
+int csystem_protect_memory(void);
+// sync_file_range(2) with SYNC_FILE_RANGE_WRITE: starts write-back, waits for nothing.
+int csystem_start_writeback(int fd, int64_t offset, int64_t count);

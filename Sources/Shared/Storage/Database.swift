@@ -1,0 +1,105 @@
+public import Base
+
+/// A database of either engine. Stores hold one of these and plain SQL.
+public protocol Database: Sendable {
+    /// Runs `body` in a read transaction: it sees one moment of the database. Never takes the write lock.
+    func read<Result>(_ body: (any Reader) throws -> Result) throws -> Result
+
+    /// Runs `body` in the write transaction: when this returns, all of it is durable; when it throws, none happened.
+    ///
+    /// Bodies of several threads share one durable commit (group commit): each runs in its own savepoint, one after
+    /// the other, and may run on another waiting thread. A body must do no network and no waiting of its own.
+    func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result
+}
+
+/// A connection in a read transaction, on one thread. Do not keep it.
+public protocol Reader: AnyObject {
+    /// Runs `sql` and hands each row to `body`, which returns false to stop. A row is valid inside `body` only.
+    func each(_ sql: SQL, _ body: (any Row) throws -> Bool) throws
+}
+
+/// A connection in a write transaction, on one thread. Do not keep it.
+public protocol Writer: Reader {
+    /// Runs a statement that answers nothing, and returns the count of rows that it changed.
+    @discardableResult func run(_ sql: SQL) throws -> Int
+
+    /// Runs `body` once the transaction is durable, before `write` returns: to ring a doorbell, to fill a cache.
+    /// It is dropped when the transaction does not happen. `body` must not throw, block or use this writer.
+    func afterCommit(_ body: @escaping @Sendable () -> Void)
+}
+
+/// One row. Columns are numbered from 0 in the order of the SELECT. Asking for a column that is not there, or with
+/// the wrong type, throws `StorageError.unexpectedColumn`: a programming error that the store's test finds.
+public protocol Row {
+    func integer(_ column: Int) throws(StorageError) -> Int
+    func optionalInteger(_ column: Int) throws(StorageError) -> Int?
+    func text(_ column: Int) throws(StorageError) -> Bytes
+    func optionalText(_ column: Int) throws(StorageError) -> Bytes?
+    func bytes(_ column: Int) throws(StorageError) -> Bytes
+    func optionalBytes(_ column: Int) throws(StorageError) -> Bytes?
+    /// Lets `body` see a text or byte column in place, without a copy.
+    func withBytes<Result>(_ column: Int, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result
+}
+
+extension Row {
+    public func bool(_ column: Int) throws(StorageError) -> Bool { try integer(column) != 0 }
+    public func timestamp(_ column: Int) throws(StorageError) -> Timestamp {
+        Timestamp(microseconds: Int64(try integer(column)))
+    }
+    public func optionalTimestamp(_ column: Int) throws(StorageError) -> Timestamp? {
+        try optionalInteger(column).map { Timestamp(microseconds: Int64($0)) }
+    }
+}
+
+extension Reader {
+    /// The first row, made into a value, or nil when there is none.
+    public func first<Result>(_ sql: SQL, _ body: (any Row) throws -> Result) throws -> Result? {
+        var result: Result?
+        try each(sql) { row in
+            result = try body(row)
+            return false
+        }
+        return result
+    }
+
+    /// Every row, made into values. Only for answers whose size the statement bounds.
+    public func all<Result>(_ sql: SQL, _ body: (any Row) throws -> Result) throws -> [Result] {
+        var results: [Result] = []
+        try each(sql) { row in
+            results.append(try body(row))
+            return true
+        }
+        return results
+    }
+}
+
+/// Why a statement or a transaction did not work.
+public enum StorageError: Error, Equatable, Sendable {
+    /// The engine refused. `code` is SQLite's extended code or PostgreSQL's SQLSTATE.
+    case refused(code: String, message: String, sql: String)
+    /// A unique, foreign-key or check rule was broken.
+    case constraint(message: String, sql: String)
+    /// Another writer held the lock for longer than the busy time-out, or no connection was free in time.
+    case busy
+    /// The disk is full (SQLITE_FULL, SQLSTATE 53100).
+    case full
+    /// The connection broke while the commit was under way: whether it happened is not known.
+    case unknownOutcome
+    case unexpectedColumn(Int)
+    /// The database's schema is not the one that this program was built for.
+    case schemaVersion(found: Int, wanted: Int)
+    /// A setting that durability rests on is not in force.
+    case unsafeSetting(String)
+}
+
+/// A storage error never says more than this to a caller: the rest goes to the log.
+extension StorageError: Reportable {
+    public var failure: Failure {
+        switch self {
+        case .busy: Failure(.unavailable, "ServiceUnavailable", "The server is busy. Try again.")
+        case .full: Failure(.storageFull, "InsufficientStorage", "The server has no room left for this.")
+        case .refused, .constraint, .unexpectedColumn, .unknownOutcome, .schemaVersion, .unsafeSetting:
+            Failure(.internal, "InternalServerError", "Internal Server Error")
+        }
+    }
+}

@@ -1,0 +1,102 @@
+public import Base
+
+/// The request methods that anything here answers; the rest is refused by the host with 405 and `Allow`.
+public enum HTTPMethod: String, Sendable, CaseIterable {
+    case get = "GET"
+    case head = "HEAD"
+    case post = "POST"
+    case options = "OPTIONS"
+}
+
+/// Header fields in the order of arrival: names in lower case, values as sent. Compared as bytes.
+public struct Headers: Sendable {
+    public private(set) var fields: [(name: Bytes, value: Bytes)] = []
+
+    public init() {}
+
+    public mutating func append(_ name: Bytes, _ value: Bytes) { fields.append((name, value)) }
+
+    /// The only value of `name` (lower case), or nil. The host refuses a second one of the fields that decide.
+    public subscript(_ name: Bytes) -> Bytes? {
+        for field in fields where field.name == name { return field.value }
+        return nil
+    }
+}
+
+/// A request body, read once, in pieces, with a cap.
+public protocol RequestBody: AnyObject {
+    /// Reads up to `buffer.count` bytes; 0 means the end. Throws `Failure` when the peer broke off, sent more or
+    /// less than it declared, or took too long.
+    func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int
+}
+
+/// One request. What decides is bytes; nothing in it was decoded but what says so.
+public struct Request {
+    public var method: HTTPMethod
+    /// The path as sent, before `?`: begins with `/`, no controls, not decoded. Route on this.
+    public var path: Bytes
+    /// The query as sent, without `?`; empty when there is none.
+    public var query: Bytes
+    public var headers: Headers
+    /// The host that was asked, canonical: lower case, no port, no trailing dot, `[a-z0-9.-]` only.
+    public var host: Bytes
+    /// True when the edge says that the client came by HTTPS.
+    public var isSecure: Bool
+    /// The client's address as the edge saw it (never from a header that a client can set).
+    public var peer: Bytes
+    /// This request's id, in the answer, the log and every 500.
+    public var id: Bytes
+    /// The declared length of the body, or nil when there is none or it is not known. Never trust it: read with a cap.
+    public var contentLength: Int?
+    public var body: any RequestBody
+
+    public init(
+        method: HTTPMethod, path: Bytes, query: Bytes = Bytes(), headers: Headers = Headers(), host: Bytes,
+        isSecure: Bool = false, peer: Bytes, id: Bytes, contentLength: Int? = nil,
+        body: any RequestBody = BytesBody(Bytes())
+    ) {
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.host = host
+        self.isSecure = isSecure
+        self.peer = peer
+        self.id = id
+        self.contentLength = contentLength
+        self.body = body
+    }
+
+    /// The whole body; throws `Failure(.tooLarge)` as soon as it is longer than `sizeMax`.
+    public func collectBody(sizeMax: Int) throws -> [UInt8] {
+        if let contentLength, contentLength > sizeMax { throw Self.tooLarge }
+        var collected: [UInt8] = []
+        collected.reserveCapacity(min(contentLength ?? 4_096, sizeMax))
+        var ended = false
+        while !ended {
+            try withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 16) { buffer in
+                let count = try body.read(into: buffer)
+                ended = count == 0
+                collected.append(contentsOf: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
+            }
+            if collected.count > sizeMax { throw Self.tooLarge }
+        }
+        return collected
+    }
+
+    static let tooLarge = Failure(.tooLarge, "PayloadTooLarge", "request entity too large")
+}
+
+/// A body in hand, for tests and for server-side calls.
+public final class BytesBody: RequestBody {
+    private var rest: Bytes
+
+    public init(_ bytes: Bytes) { rest = bytes }
+
+    public func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        let part = rest.upTo(buffer.count)
+        part.withUnsafeBytes { buffer.copyMemory(from: $0) }
+        rest = rest.from(part.count)
+        return part.count
+    }
+}
