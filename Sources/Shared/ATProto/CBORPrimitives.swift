@@ -1,5 +1,4 @@
 public import Base
-public import Crypto
 
 /// Why bytes are not DRISL-CBOR (the strict DAG-CBOR of the data model), and where.
 public struct CBORError: Error, Equatable, Sendable {
