@@ -64,6 +64,30 @@ let package = Package(
             name: "skystead",
             dependencies: ["ATProto", "Accounts", "Assembly", "Base", "Crypto", "Hosting", "Net", "Storage"],
             path: "Sources/Workers/Control"),
+
+        // MARK: Tests of Base
+
+        // MARK: Tests of Crypto
+
+        // MARK: Tests of ATProto data
+
+        // MARK: Tests of ATProto repositories
+
+        // MARK: Tests of Storage
+
+        // MARK: Tests of Net and Stream
+
+        // MARK: Tests of Web and FastCGI
+
+        // MARK: Tests of Identity, Accounts, Hosting
+
+        // MARK: Tests of Repos
+
+        // MARK: Tests of XRPC
+
+        // MARK: Tests of Control and Assembly
+
+        // MARK: Tests of the whole: end to end, tidy, fuzz, bench
     ],
     swiftLanguageModes: [.v6]
 )
