@@ -72,6 +72,7 @@ let package = Package(
         // MARK: Tests of ATProto data
 
         // MARK: Tests of ATProto repositories
+        .testTarget(name: "ATProtoRepoTests", dependencies: ["ATProto", "Base", "Crypto"]),
 
         // MARK: Tests of Storage
 

@@ -7,7 +7,7 @@ public final class MSTBuilder {
     public typealias Sink = (CID, UnsafeRawBufferPointer) throws -> Void
 
     /// The node of one layer that is being written: its entries so far, and the value whose child is not known yet.
-    private struct Level {
+    fileprivate struct Level {
         var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1_024, alignment: 8)
         var used = 0
         var count = 0
@@ -24,7 +24,7 @@ public final class MSTBuilder {
     }
 
     /// Room before the entries for the map's and the array's heads.
-    private static let headRoom = 8
+    fileprivate static let headRoom = 8
 
     private var levels: [Level] = []
     private var lastLayer = -1

@@ -48,7 +48,6 @@ extension MST {
                 guard try each(child, layer: layer - 1, low: low, high: high, from: first, body) else { return false }
             }
             guard position < node.keys.count else { break }
-            // The child before the first key that is not before `first` may still hold later ones; the key itself can't.
             guard try body(node.keys[position], node.values[position]) else { return false }
         }
         return true
@@ -89,7 +88,9 @@ extension MST {
         for gap in position...(found ? position + 1 : position) {
             let low = gap > 0 ? node.keys[gap - 1] : low
             let high = gap < count ? node.keys[gap] : high
-            guard let child = try self.node(node.children[gap], layer: layer - 1, low: low, high: high) else { continue }
+            guard let child = try self.node(node.children[gap], layer: layer - 1, low: low, high: high) else {
+                continue
+            }
             try covering(key, in: child, layer: layer - 1, low: low, high: high, body)
         }
     }
@@ -200,7 +201,7 @@ extension MST {
 
         init(_ tree: MST) {
             self.tree = tree
-            steps = [.subtree(.node(tree.root), layer: tree.rootLayer, low: nil, high: nil)]
+            steps = tree.root.isEmpty ? [] : [.subtree(.node(tree.root), layer: tree.rootLayer, low: nil, high: nil)]
         }
 
         var top: Step? { steps.last }
@@ -210,12 +211,7 @@ extension MST {
         /// Puts a subtree's children and records in its place.
         mutating func expand() throws {
             guard case .subtree(let child, let layer, let low, let high)? = steps.popLast() else { return }
-            let isRoot = layer == tree.rootLayer && low == nil && high == nil
-            let held: MSTNode?
-            if isRoot, case .node(let root) = child { held = root } else {
-                held = try tree.node(child, layer: layer, low: low, high: high)
-            }
-            guard let node = held else { return }
+            guard let node = try tree.node(child, layer: layer, low: low, high: high) else { return }
             for position in stride(from: node.keys.count, through: 0, by: -1) {
                 if position < node.keys.count { steps.append(.record(node.keys[position], node.values[position])) }
                 if node.children[position].isNone { continue }
