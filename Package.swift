@@ -91,6 +91,8 @@ let package = Package(
         // MARK: Tests of Identity, Accounts, Hosting
 
         // MARK: Tests of Repos
+        .testTarget(
+            name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
 
         // MARK: Tests of XRPC
 
