@@ -47,7 +47,8 @@ let package = Package(
             dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
             path: "Sources/Handlers/XRPC"),
         .target(
-            name: "Stream", dependencies: ["ATProto", "Base", "Net", "Repos", "Storage"], path: "Sources/Workers/Stream"),
+            name: "Stream", dependencies: ["ATProto", "Base", "Net", "Repos", "Storage"], path: "Sources/Workers/Stream"
+        ),
 
         // MARK: Layer 4, assembly: no logic
         .shared(
@@ -76,6 +77,7 @@ let package = Package(
         // MARK: Tests of Storage
 
         // MARK: Tests of Net and Stream
+        .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
 
         // MARK: Tests of Web and FastCGI
 
