@@ -74,6 +74,7 @@ let package = Package(
         // MARK: Tests of ATProto data
 
         // MARK: Tests of ATProto repositories
+        .testTarget(name: "ATProtoRepoTests", dependencies: ["ATProto", "Base", "Crypto"]),
 
         // MARK: Tests of Storage
         .target(name: "TestSupport", dependencies: ["Base", "Storage"], path: "Tests/Support/TestSupport"),
