@@ -47,7 +47,8 @@ let package = Package(
             dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
             path: "Sources/Handlers/XRPC"),
         .target(
-            name: "Stream", dependencies: ["ATProto", "Base", "Net", "Repos", "Storage"], path: "Sources/Workers/Stream"),
+            name: "Stream", dependencies: ["ATProto", "Base", "Net", "Repos", "Storage"], path: "Sources/Workers/Stream"
+        ),
 
         // MARK: Layer 4, assembly: no logic
         .shared(
@@ -66,6 +67,7 @@ let package = Package(
             path: "Sources/Workers/Control"),
 
         // MARK: Tests of Base
+        .testTarget(name: "BaseTests", dependencies: ["Base"]),
 
         // MARK: Tests of Crypto
 
@@ -88,6 +90,7 @@ let package = Package(
         // MARK: Tests of Control and Assembly
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
+        .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]
 )
