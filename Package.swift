@@ -67,6 +67,7 @@ let package = Package(
             path: "Sources/Workers/Control"),
 
         // MARK: Tests of Base
+        .testTarget(name: "BaseTests", dependencies: ["Base"]),
 
         // MARK: Tests of Crypto
         .testTarget(name: "CryptoTests", dependencies: ["Base", "Crypto"]),
@@ -98,6 +99,7 @@ let package = Package(
         // MARK: Tests of Control and Assembly
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
+        .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]
 )
