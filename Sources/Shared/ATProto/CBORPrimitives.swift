@@ -187,7 +187,8 @@ public struct CBORWriter {
         }
     }
 
-    @inlinable public mutating func text(_ value: Bytes) {
+    // Of a literal the other one is meant; without the attribute it would be ambiguous.
+    @_disfavoredOverload @inlinable public mutating func text(_ value: Bytes) {
         head(.text, UInt64(value.count))
         value.withUnsafeBytes { out.append(contentsOf: $0) }
     }
