@@ -73,6 +73,7 @@ let package = Package(
         .testTarget(name: "CryptoTests", dependencies: ["Base", "Crypto"]),
 
         // MARK: Tests of ATProto data
+        .testTarget(name: "ATProtoDataTests", dependencies: ["ATProto", "Base"]),
 
         // MARK: Tests of ATProto repositories
         .testTarget(name: "ATProtoRepoTests", dependencies: ["ATProto", "Base", "Crypto"]),
