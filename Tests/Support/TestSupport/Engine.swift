@@ -51,6 +51,23 @@ public final class TestDatabase: MigratableDatabase {
     }
 
     public var database: any MigratableDatabase { self }
+
+    /// The path or URL of this database, for another process.
+    public var location: String {
+        switch engine {
+        case .sqlite: directory.path + "/test.db"
+        case .postgres: ""
+        }
+    }
+
+    /// A second, independent opening of the same database, as another process would have it. Keep this one alive.
+    public func reopened() throws -> any MigratableDatabase {
+        switch engine {
+        case .sqlite: try SQLite(path: location)
+        case .postgres: throw MissingPostgres()
+        }
+    }
+
     public var dialect: Dialect { base.dialect }
 
     public func read<Result>(_ body: (any Reader) throws -> Result) throws -> Result { try base.read(body) }
