@@ -39,6 +39,8 @@ public final class TestDatabase: MigratableDatabase {
     public let engine: Engine
     /// The directory that SQLite's file `test.db` is in; empty for PostgreSQL.
     public let directory: TestDirectory
+    /// The schema of PostgreSQL that is this database's own.
+    public let schema = "test_" + UUID().uuidString.lowercased().filter { $0 != "-" }
     private let base: any MigratableDatabase
 
     init(_ engine: Engine) throws {
@@ -46,8 +48,16 @@ public final class TestDatabase: MigratableDatabase {
         directory = try TestDirectory()
         switch engine {
         case .sqlite: base = try SQLite(path: directory.path + "/test.db")
-        case .postgres: throw MissingPostgres()
+        case .postgres:
+            guard let url = Engine.postgresURL else { throw MissingPostgres() }
+            try Postgres(url: url).execute("CREATE SCHEMA \(schema)")
+            base = try Postgres(url: url, schema: schema)
         }
+    }
+
+    deinit {
+        guard engine == .postgres, let url = Engine.postgresURL else { return }
+        try? Postgres(url: url).execute("DROP SCHEMA \(schema) CASCADE")
     }
 
     public var database: any MigratableDatabase { self }
@@ -56,7 +66,7 @@ public final class TestDatabase: MigratableDatabase {
     public var location: String {
         switch engine {
         case .sqlite: directory.path + "/test.db"
-        case .postgres: ""
+        case .postgres: Engine.postgresURL ?? ""
         }
     }
 
@@ -64,7 +74,7 @@ public final class TestDatabase: MigratableDatabase {
     public func reopened() throws -> any MigratableDatabase {
         switch engine {
         case .sqlite: try SQLite(path: location)
-        case .postgres: throw MissingPostgres()
+        case .postgres: try Postgres(url: location, schema: schema)
         }
     }
 
