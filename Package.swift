@@ -67,12 +67,15 @@ let package = Package(
             path: "Sources/Workers/Control"),
 
         // MARK: Tests of Base
+        .testTarget(name: "BaseTests", dependencies: ["Base"]),
 
         // MARK: Tests of Crypto
+        .testTarget(name: "CryptoTests", dependencies: ["Base", "Crypto"]),
 
         // MARK: Tests of ATProto data
 
         // MARK: Tests of ATProto repositories
+        .testTarget(name: "ATProtoRepoTests", dependencies: ["ATProto", "Base", "Crypto"]),
 
         // MARK: Tests of Storage
         .target(name: "TestSupport", dependencies: ["Base", "Storage"], path: "Tests/Support/TestSupport"),
@@ -83,6 +86,7 @@ let package = Package(
             path: "Tests/StorageTests"),
 
         // MARK: Tests of Net and Stream
+        .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
 
         // MARK: Tests of Web and FastCGI
 
@@ -95,6 +99,7 @@ let package = Package(
         // MARK: Tests of Control and Assembly
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
+        .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]
 )
