@@ -67,6 +67,7 @@ let package = Package(
             path: "Sources/Workers/Control"),
 
         // MARK: Tests of Base
+        .testTarget(name: "BaseTests", dependencies: ["Base"]),
 
         // MARK: Tests of Crypto
         .testTarget(name: "CryptoTests", dependencies: ["Base", "Crypto"]),
@@ -86,6 +87,7 @@ let package = Package(
             path: "Tests/StorageTests"),
 
         // MARK: Tests of Net and Stream
+        .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
 
         // MARK: Tests of Web and FastCGI
 
@@ -98,6 +100,7 @@ let package = Package(
         // MARK: Tests of Control and Assembly
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
+        .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -198,3 +198,7 @@ int csystem_protect_memory(void) {
 int csystem_start_writeback(int fd, int64_t offset, int64_t count) {
     return sync_file_range(fd, offset, count, SYNC_FILE_RANGE_WRITE);
 }
+
+extern char **environ;
+
+char *const *csystem_environment(void) { return environ; }
