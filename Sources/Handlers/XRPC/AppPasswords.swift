@@ -1,0 +1,103 @@
+internal import ATProto
+internal import Accounts
+internal import Base
+
+extension XRPCResponder {
+    static let appPasswords: [Route] = [
+        Route(CreateAppPassword.self), Route(ListAppPasswords.self), Route(RevokeAppPassword.self),
+    ]
+}
+
+/// `com.atproto.server.createAppPassword`: a password for one app; its text is shown once.
+struct CreateAppPassword: Method {
+    static let nsid: Bytes = "com.atproto.server.createAppPassword"
+    static let kind = MethodKind.procedure
+    static let access = Access.account(.full, even: .deactivated)
+
+    struct Input: XRPCInput {
+        let name: Bytes
+        let privileged: Bool
+
+        init(_ fields: Fields) throws(Failure) {
+            name = try fields.text("name", sizeMax: AppPasswordStore.nameSizeMax)
+            privileged = try fields.bool("privileged", default: false)
+        }
+    }
+
+    struct Output: XRPCOutput {
+        let made: AppPassword
+        let text: Bytes
+
+        func write(to writer: inout JSONWriter) {
+            writer.beginObject()
+            writer.key("name")
+            writer.string(made.name)
+            writer.key("password")
+            writer.string(text)
+            writer.key("createdAt")
+            writer.timestamp(made.createdAt)
+            writer.key("privileged")
+            writer.bool(made.isPrivileged)
+            writer.endObject()
+        }
+    }
+
+    static func run(_ call: Call<Self>) throws -> Output {
+        let (made, text) = try call.app.appPasswords.create(
+            call.input.name, of: call.caller.did, privileged: call.input.privileged, now: call.app.clock.now())
+        return Output(made: made, text: text)
+    }
+}
+
+/// `com.atproto.server.listAppPasswords`: their names, newest first; never their texts.
+struct ListAppPasswords: Method {
+    static let nsid: Bytes = "com.atproto.server.listAppPasswords"
+    static let kind = MethodKind.query
+    static let access = Access.account(.any, even: .deactivated)
+
+    struct Output: XRPCOutput {
+        let passwords: [AppPassword]
+
+        func write(to writer: inout JSONWriter) {
+            writer.beginObject()
+            writer.key("passwords")
+            writer.beginArray()
+            for password in passwords {
+                writer.beginObject()
+                writer.key("name")
+                writer.string(password.name)
+                writer.key("createdAt")
+                writer.timestamp(password.createdAt)
+                writer.key("privileged")
+                writer.bool(password.isPrivileged)
+                writer.endObject()
+            }
+            writer.endArray()
+            writer.endObject()
+        }
+    }
+
+    static func run(_ call: Call<Self>) throws -> Output {
+        Output(passwords: try call.app.appPasswords.list(of: call.caller.did))
+    }
+}
+
+/// `com.atproto.server.revokeAppPassword`: takes one back and ends its sessions.
+struct RevokeAppPassword: Method {
+    static let nsid: Bytes = "com.atproto.server.revokeAppPassword"
+    static let kind = MethodKind.procedure
+    static let access = Access.account(.any, even: .deactivated)
+
+    struct Input: XRPCInput {
+        let name: Bytes
+
+        init(_ fields: Fields) throws(Failure) {
+            name = try fields.text("name", sizeMax: AppPasswordStore.nameSizeMax)
+        }
+    }
+
+    static func run(_ call: Call<Self>) throws -> NoOutput {
+        try call.app.appPasswords.revoke(call.input.name, of: call.caller.did)
+        return NoOutput()
+    }
+}
