@@ -47,7 +47,8 @@ let package = Package(
             dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
             path: "Sources/Handlers/XRPC"),
         .target(
-            name: "Stream", dependencies: ["ATProto", "Base", "Net", "Repos", "Storage"], path: "Sources/Workers/Stream"),
+            name: "Stream", dependencies: ["ATProto", "Base", "Net", "Repos", "Storage"], path: "Sources/Workers/Stream"
+        ),
 
         // MARK: Layer 4, assembly: no logic
         .shared(
@@ -74,6 +75,12 @@ let package = Package(
         // MARK: Tests of ATProto repositories
 
         // MARK: Tests of Storage
+        .target(name: "TestSupport", dependencies: ["Base", "Storage"], path: "Tests/Support/TestSupport"),
+        .executableTarget(
+            name: "storage-crash-child", dependencies: ["Base", "Storage"], path: "Tests/StorageCrashChild"),
+        .testTarget(
+            name: "StorageTests", dependencies: ["Base", "Storage", "TestSupport", "storage-crash-child"],
+            path: "Tests/StorageTests"),
 
         // MARK: Tests of Net and Stream
 
