@@ -69,6 +69,7 @@ let package = Package(
         // MARK: Tests of Base
 
         // MARK: Tests of Crypto
+        .testTarget(name: "CryptoTests", dependencies: ["Base", "Crypto"]),
 
         // MARK: Tests of ATProto data
 
