@@ -84,6 +84,7 @@ let package = Package(
             path: "Tests/StorageTests"),
 
         // MARK: Tests of Net and Stream
+        .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
 
         // MARK: Tests of Web and FastCGI
 
