@@ -1,7 +1,6 @@
 public import ATProto
 public import Accounts
 public import Base
-public import Crypto
 
 /// What the XRPC methods work on. Made once, at start; a new domain adds its stores here.
 public struct XRPCApp: Sendable {

@@ -30,14 +30,10 @@ struct CreateAppPassword: Method {
 
         func write(to writer: inout JSONWriter) {
             writer.beginObject()
-            writer.key("name")
-            writer.string(made.name)
-            writer.key("password")
-            writer.string(text)
-            writer.key("createdAt")
-            writer.timestamp(made.createdAt)
-            writer.key("privileged")
-            writer.bool(made.isPrivileged)
+            writer.field("name", made.name)
+            writer.field("password", text)
+            writer.field("createdAt", made.createdAt)
+            writer.field("privileged", made.isPrivileged)
             writer.endObject()
         }
     }
@@ -60,16 +56,12 @@ struct ListAppPasswords: Method {
 
         func write(to writer: inout JSONWriter) {
             writer.beginObject()
-            writer.key("passwords")
-            writer.beginArray()
+            writer.beginArray("passwords")
             for password in passwords {
                 writer.beginObject()
-                writer.key("name")
-                writer.string(password.name)
-                writer.key("createdAt")
-                writer.timestamp(password.createdAt)
-                writer.key("privileged")
-                writer.bool(password.isPrivileged)
+                writer.field("name", password.name)
+                writer.field("createdAt", password.createdAt)
+                writer.field("privileged", password.isPrivileged)
                 writer.endObject()
             }
             writer.endArray()

@@ -4,8 +4,8 @@
 internal import ATProto
 internal import Accounts
 public import Base
-internal import Hosting
-internal import Identity
+
+
 
 /// A domain error with a name in XRPC. Internal, so that another surface can name the same error its own way.
 protocol XRPCReportable: Error {

@@ -29,8 +29,7 @@ struct CreateInviteCode: Method {
 
         func write(to writer: inout JSONWriter) {
             writer.beginObject()
-            writer.key("code")
-            writer.string(code)
+            writer.field("code", code)
             writer.endObject()
         }
     }
@@ -70,14 +69,11 @@ struct CreateInviteCodes: Method {
 
         func write(to writer: inout JSONWriter) {
             writer.beginObject()
-            writer.key("codes")
-            writer.beginArray()
+            writer.beginArray("codes")
             for (account, codes) in made {
                 writer.beginObject()
-                writer.key("account")
-                writer.string(account)
-                writer.key("codes")
-                writer.beginArray()
+                writer.field("account", account)
+                writer.beginArray("codes")
                 for code in codes { writer.string(code) }
                 writer.endArray()
                 writer.endObject()
@@ -117,8 +113,7 @@ struct GetAccountInviteCodes: Method {
 
         func write(to writer: inout JSONWriter) {
             writer.beginObject()
-            writer.key("codes")
-            writer.beginArray()
+            writer.beginArray("codes")
             for code in codes { Self.write(code, to: &writer) }
             writer.endArray()
             writer.endObject()
@@ -127,26 +122,17 @@ struct GetAccountInviteCodes: Method {
         /// `com.atproto.server.defs#inviteCode`.
         private static func write(_ code: InviteCode, to writer: inout JSONWriter) {
             writer.beginObject()
-            writer.key("code")
-            writer.string(code.code)
-            writer.key("available")
-            writer.integer(code.usesMax)
-            writer.key("disabled")
-            writer.bool(code.isDisabled)
-            writer.key("forAccount")
-            writer.string(code.forAccount)
-            writer.key("createdBy")
-            writer.string(code.createdBy)
-            writer.key("createdAt")
-            writer.timestamp(code.createdAt)
-            writer.key("uses")
-            writer.beginArray()
+            writer.field("code", code.code)
+            writer.field("available", code.usesMax)
+            writer.field("disabled", code.isDisabled)
+            writer.field("forAccount", code.forAccount)
+            writer.field("createdBy", code.createdBy)
+            writer.field("createdAt", code.createdAt)
+            writer.beginArray("uses")
             for use in code.uses {
                 writer.beginObject()
-                writer.key("usedBy")
-                writer.string(use.by)
-                writer.key("usedAt")
-                writer.timestamp(use.at)
+                writer.field("usedBy", use.by)
+                writer.field("usedAt", use.at)
                 writer.endObject()
             }
             writer.endArray()

@@ -1,5 +1,5 @@
 public import Base
-public import Web
+internal import Web
 
 /// A budget of points in a window of time, in the words of the `RateLimit-Policy` header.
 public struct RateLimit: Sendable, Equatable {

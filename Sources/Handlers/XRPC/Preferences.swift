@@ -17,8 +17,7 @@ struct GetPreferences: Method {
 
         func write(to writer: inout JSONWriter) {
             writer.beginObject()
-            writer.key("preferences")
-            writer.value(.array(items))
+            writer.field("preferences", .array(items))
             writer.endObject()
         }
     }

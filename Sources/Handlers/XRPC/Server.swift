@@ -1,6 +1,8 @@
 internal import ATProto
 internal import Accounts
 internal import Base
+internal import Crypto
+internal import Web
 
 extension XRPCResponder {
     static let server: [Route] = [Route(DescribeServer.self), Route(ReserveSigningKey.self)]
@@ -19,35 +21,17 @@ struct DescribeServer: Method {
 
         func write(to writer: inout JSONWriter) {
             writer.beginObject()
-            writer.key("did")
-            writer.string(settings.serviceDID.bytes)
-            writer.key("availableUserDomains")
-            writer.beginArray()
-            for domain in settings.handleDomains { writer.string("." + domain) }
-            writer.endArray()
-            writer.key("inviteCodeRequired")
-            writer.bool(settings.inviteCodeRequired)
-            writer.key("phoneVerificationRequired")
-            writer.bool(false)
-            writer.key("blobUploadLimit")
-            writer.integer(settings.blobSizeMax)
-            writer.key("links")
-            writer.beginObject()
-            if let url = settings.privacyPolicyURL {
-                writer.key("privacyPolicy")
-                writer.string(url)
-            }
-            if let url = settings.termsOfServiceURL {
-                writer.key("termsOfService")
-                writer.string(url)
-            }
+            writer.field("did", settings.serviceDID.bytes)
+            writer.field("availableUserDomains", settings.handleDomains.map { "." + $0 })
+            writer.field("inviteCodeRequired", settings.inviteCodeRequired)
+            writer.field("phoneVerificationRequired", false)
+            writer.field("blobUploadLimit", settings.blobSizeMax)
+            writer.beginObject("links")
+            writer.field("privacyPolicy", optional: settings.privacyPolicyURL)
+            writer.field("termsOfService", optional: settings.termsOfServiceURL)
             writer.endObject()
-            writer.key("contact")
-            writer.beginObject()
-            if let email = settings.contactEmail {
-                writer.key("email")
-                writer.string(email)
-            }
+            writer.beginObject("contact")
+            writer.field("email", optional: settings.contactEmail)
             writer.endObject()
             writer.endObject()
         }
@@ -73,8 +57,7 @@ struct ReserveSigningKey: Method {
 
         func write(to writer: inout JSONWriter) {
             writer.beginObject()
-            writer.key("signingKey")
-            writer.string(signingKey)
+            writer.field("signingKey", signingKey)
             writer.endObject()
         }
     }

@@ -2,6 +2,7 @@ internal import ATProto
 internal import Accounts
 internal import Base
 internal import Crypto
+internal import Web
 
 extension XRPCResponder {
     static let sessions: [Route] = [
@@ -95,33 +96,23 @@ struct SessionOutput: XRPCOutput {
     func write(to writer: inout JSONWriter) {
         writer.beginObject()
         if let tokens {
-            writer.key("accessJwt")
-            writer.string(tokens.accessToken)
-            writer.key("refreshJwt")
-            writer.string(tokens.refreshToken)
+            writer.field("accessJwt", tokens.accessToken)
+            writer.field("refreshJwt", tokens.refreshToken)
         }
-        writer.key("did")
-        writer.string(account.did.bytes)
+        writer.field("did", account.did.bytes)
         if let document {
-            writer.key("didDoc")
-            writer.raw(document)
+            writer.field("didDoc", raw: document)
         }
-        writer.key("handle")
-        writer.string(account.shownHandle.bytes)
+        writer.field("handle", account.shownHandle.bytes)
         // An app has no need of the address; the reference tells it to app passwords as well.
         if scope == .full, let email = account.email {
-            writer.key("email")
-            writer.string(email)
-            writer.key("emailConfirmed")
-            writer.bool(account.emailConfirmedAt != nil)
-            writer.key("emailAuthFactor")
-            writer.bool(false)
+            writer.field("email", email)
+            writer.field("emailConfirmed", account.emailConfirmedAt != nil)
+            writer.field("emailAuthFactor", false)
         }
-        writer.key("active")
-        writer.bool(account.state.isActive)
+        writer.field("active", account.state.isActive)
         if !account.state.isActive {
-            writer.key("status")
-            writer.string(Bytes(account.state.rawValue))
+            writer.field("status", Bytes(account.state.rawValue))
         }
         writer.endObject()
     }

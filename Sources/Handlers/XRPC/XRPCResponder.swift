@@ -1,5 +1,5 @@
 internal import ATProto
-public import Base
+internal import Base
 public import Web
 
 /// `/xrpc/<nsid>`: finds the method, checks the caller, decodes, charges, runs, encodes.
@@ -123,16 +123,14 @@ public struct XRPCResponder: Sendable {
     private func health() -> Response {
         var writer = JSONWriter()
         writer.beginObject()
-        writer.key("version")
-        writer.string(app.settings.version)
+        writer.field("version", app.settings.version)
         var status = 200
         do {
             try app.checkHealth()
         } catch {
             app.log.error("health", ["cause": .text("\(error)")])
             status = 503
-            writer.key("error")
-            writer.string("Service Unavailable")
+            writer.field("error", "Service Unavailable")
         }
         writer.endObject()
         return Self.json(status, writer)
@@ -163,10 +161,8 @@ public struct XRPCResponder: Sendable {
     private static func body(_ failure: Failure) -> JSONWriter {
         var writer = JSONWriter()
         writer.beginObject()
-        writer.key("error")
-        writer.string(Bytes(failure.code))
-        writer.key("message")
-        writer.string(Bytes(failure.message))
+        writer.field("error", Bytes(failure.code))
+        writer.field("message", Bytes(failure.message))
         writer.endObject()
         return writer
     }

@@ -1,6 +1,6 @@
 public import ATProto
 public import Base
-public import Crypto
+internal import Crypto
 public import Storage
 
 /// A password for one app, that can be taken back alone.

@@ -112,7 +112,7 @@ public struct KeyStore: Sendable {
     /// Drops a reservation that came to nothing.
     public func release(_ key: VerificationKey) throws {
         let didKey = key.didKey
-        try database.write { try $0.run("DELETE FROM reserved_key WHERE did_key = \(didKey.asText)") }
+        try database.write { _ = try $0.run("DELETE FROM reserved_key WHERE did_key = \(didKey.asText)") }
     }
 
     private func open(_ sealed: Bytes, didKey: Bytes, context: Bytes) throws -> SigningKey {

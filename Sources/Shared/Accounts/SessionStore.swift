@@ -1,6 +1,6 @@
 public import ATProto
 public import Base
-public import Crypto
+internal import Crypto
 public import Storage
 
 /// A signed-in session: what createSession and refreshSession answer.

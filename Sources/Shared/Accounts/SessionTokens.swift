@@ -1,6 +1,6 @@
 public import ATProto
 public import Base
-public import Crypto
+internal import Crypto
 
 /// What a session may do: the `scope` claim of password sessions.
 public enum SessionScope: Sendable, Equatable, CaseIterable {
