@@ -72,6 +72,7 @@ let package = Package(
         .testTarget(name: "CryptoTests", dependencies: ["Base", "Crypto"]),
 
         // MARK: Tests of ATProto data
+        .testTarget(name: "ATProtoDataTests", dependencies: ["ATProto", "Base"]),
 
         // MARK: Tests of ATProto repositories
 
