@@ -3,8 +3,8 @@ internal import Accounts
 internal import Base
 
 extension XRPCResponder {
-    static let appPasswords: [Route] = [
-        Route(CreateAppPassword.self), Route(ListAppPasswords.self), Route(RevokeAppPassword.self),
+    static let appPasswords: [XRPCRoute] = [
+        XRPCRoute(CreateAppPassword.self), XRPCRoute(ListAppPasswords.self), XRPCRoute(RevokeAppPassword.self),
     ]
 }
 
@@ -12,7 +12,7 @@ extension XRPCResponder {
 struct CreateAppPassword: Method {
     static let nsid: Bytes = "com.atproto.server.createAppPassword"
     static let kind = MethodKind.procedure
-    static let access = Access.account(.full, even: .deactivated)
+    static let access = XRPCAccess.account(.full, even: .deactivated)
 
     struct Input: XRPCInput {
         let name: Bytes
@@ -49,7 +49,7 @@ struct CreateAppPassword: Method {
 struct ListAppPasswords: Method {
     static let nsid: Bytes = "com.atproto.server.listAppPasswords"
     static let kind = MethodKind.query
-    static let access = Access.account(.any, even: .deactivated)
+    static let access = XRPCAccess.account(.any, even: .deactivated)
 
     struct Output: XRPCOutput {
         let passwords: [AppPassword]
@@ -78,7 +78,7 @@ struct ListAppPasswords: Method {
 struct RevokeAppPassword: Method {
     static let nsid: Bytes = "com.atproto.server.revokeAppPassword"
     static let kind = MethodKind.procedure
-    static let access = Access.account(.any, even: .deactivated)
+    static let access = XRPCAccess.account(.any, even: .deactivated)
 
     struct Input: XRPCInput {
         let name: Bytes

@@ -74,10 +74,10 @@ public struct InactiveAccounts: OptionSet, Sendable {
     public static let takenDown = InactiveAccounts(rawValue: 2)
 }
 
-extension Access where Caller == AccountCaller {
+extension XRPCAccess where Caller == AccountCaller {
     /// A signed-in account. Only active ones, unless `even` says otherwise.
-    public static func account(_ kind: SessionKind, even inactive: InactiveAccounts = []) -> Access {
-        Access(rule: "account(\(kind)\(inactive.words))") { request, app in
+    public static func account(_ kind: SessionKind, even inactive: InactiveAccounts = []) -> XRPCAccess {
+        XRPCAccess(rule: "account(\(kind)\(inactive.words))") { request, app in
             let token = try Credentials.bearer(request)
             let (did, scope) = try app.sessions.tokens.readAccess(token, now: app.clock.now())
             guard kind.includes(scope) || (scope == .takenDown && inactive.contains(.takenDown)) else {
@@ -88,10 +88,10 @@ extension Access where Caller == AccountCaller {
     }
 }
 
-extension Access where Caller == Viewer {
+extension XRPCAccess where Caller == Viewer {
     /// Anyone; what they see depends on who they are.
-    public static var viewer: Access {
-        Access(rule: "viewer") { request, app in
+    public static var viewer: XRPCAccess {
+        XRPCAccess(rule: "viewer") { request, app in
             guard let header = request.headers["authorization"] else { return .anonymous }
             if Credentials.scheme(header) == "basic" {
                 try Credentials.checkAdmin(header, app)
@@ -105,10 +105,10 @@ extension Access where Caller == Viewer {
     }
 }
 
-extension Access where Caller == RefreshCaller {
+extension XRPCAccess where Caller == RefreshCaller {
     /// The bearer of a refresh token. Signing out takes an expired one too.
-    static func refreshToken(allowExpired: Bool = false) -> Access {
-        Access(rule: allowExpired ? "refresh token, even expired" : "refresh token") { request, app in
+    static func refreshToken(allowExpired: Bool = false) -> XRPCAccess {
+        XRPCAccess(rule: allowExpired ? "refresh token, even expired" : "refresh token") { request, app in
             let token = try Credentials.bearer(request)
             let (did, id) = try app.sessions.tokens.readRefresh(
                 token, now: app.clock.now(), allowExpired: allowExpired)
@@ -117,10 +117,10 @@ extension Access where Caller == RefreshCaller {
     }
 }
 
-extension Access where Caller == AdminCaller {
+extension XRPCAccess where Caller == AdminCaller {
     /// The operator, by the password of the settings.
-    public static var admin: Access {
-        Access(rule: "admin") { request, app in
+    public static var admin: XRPCAccess {
+        XRPCAccess(rule: "admin") { request, app in
             guard let header = request.headers["authorization"] else { throw Failure.authMissing }
             try Credentials.checkAdmin(header, app)
             return AdminCaller()

@@ -5,8 +5,6 @@ internal import ATProto
 internal import Accounts
 public import Base
 
-
-
 /// A domain error with a name in XRPC. Internal, so that another surface can name the same error its own way.
 protocol XRPCReportable: Error {
     var failure: Failure { get }

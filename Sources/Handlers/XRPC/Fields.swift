@@ -14,8 +14,6 @@ public struct Fields {
 
     /// Text fields that a lexicon gives no length are cut off here, in bytes.
     public static let textSizeMax = 8_192
-    /// Parameters that one query may have.
-    public static let parameterCountMax = 100
     /// Items of an array in a query or body, unless the getter says otherwise.
     public static let itemCountMax = 1_000
 
@@ -34,7 +32,11 @@ public struct Fields {
 
     /// The fields of a query string as sent; throws when it is not well-formed.
     public init(nsid: Bytes, query: Bytes) throws(Failure) {
-        self.init(nsid: nsid, path: "Params", source: .parameters(try Self.parameters(query)))
+        do throws(ParametersError) {
+            self.init(nsid: nsid, path: "Params", source: .parameters(try Query(parsing: query).parameters))
+        } catch {
+            throw error.failure
+        }
     }
 
     // MARK: Getters
@@ -203,50 +205,6 @@ public struct Fields {
         }
         guard items.count <= countMax else { throw wrong(name, "must not have more than \(countMax) elements") }
         return items
-    }
-
-    // MARK: Queries
-
-    /// `a=1&b=2` as pairs, percent-decoded once.
-    static func parameters(_ query: Bytes) throws(Failure) -> [(name: Bytes, value: Bytes)] {
-        guard !query.isEmpty else { return [] }
-        var parameters: [(name: Bytes, value: Bytes)] = []
-        for part in query.split(on: 0x26) where !part.isEmpty {
-            guard parameters.count < parameterCountMax else {
-                throw Failure(.invalid, "InvalidRequest", "More than \(parameterCountMax) parameters")
-            }
-            let equals = part.position(of: 0x3D) ?? part.count
-            guard let name = decoded(part.upTo(equals)), let value = decoded(part.from(equals + 1)) else {
-                throw Failure(.invalid, "InvalidRequest", "The query is not well-formed percent-encoded UTF-8")
-            }
-            parameters.append((name, value))
-        }
-        return parameters
-    }
-
-    /// Percent-decodes once, `+` as space (the form encoding that URLSearchParams writes); nil for a stray `%`, for
-    /// what is not UTF-8 and for NUL.
-    static func decoded(_ part: Bytes) -> Bytes? {
-        guard part.contains(where: { $0 == 0x25 || $0 == 0x2B || $0 >= 0x80 }) else { return part }
-        var out: [UInt8] = []
-        out.reserveCapacity(part.count)
-        var position = 0
-        while position < part.count {
-            let byte = part[position]
-            position += 1
-            switch byte {
-            case 0x2B: out.append(0x20)
-            case 0x25:
-                guard position + 2 <= part.count, let pair = Hex.decode(part.slice(position..<position + 2)),
-                    pair[0] != 0
-                else { return nil }
-                out.append(pair[0])
-                position += 2
-            default: out.append(byte)
-            }
-        }
-        let bytes = Bytes(out)
-        return bytes.text == nil ? nil : bytes
     }
 
     /// `-?[0-9]{1,18}` without leading zeros.

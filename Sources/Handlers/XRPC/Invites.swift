@@ -3,8 +3,8 @@ internal import Accounts
 internal import Base
 
 extension XRPCResponder {
-    static let invites: [Route] = [
-        Route(CreateInviteCode.self), Route(CreateInviteCodes.self), Route(GetAccountInviteCodes.self),
+    static let invites: [XRPCRoute] = [
+        XRPCRoute(CreateInviteCode.self), XRPCRoute(CreateInviteCodes.self), XRPCRoute(GetAccountInviteCodes.self),
     ]
 }
 
@@ -12,7 +12,7 @@ extension XRPCResponder {
 struct CreateInviteCode: Method {
     static let nsid: Bytes = "com.atproto.server.createInviteCode"
     static let kind = MethodKind.procedure
-    static let access = Access.admin
+    static let access = XRPCAccess.admin
 
     struct Input: XRPCInput {
         let useCount: Int
@@ -46,7 +46,7 @@ struct CreateInviteCode: Method {
 struct CreateInviteCodes: Method {
     static let nsid: Bytes = "com.atproto.server.createInviteCodes"
     static let kind = MethodKind.procedure
-    static let access = Access.admin
+    static let access = XRPCAccess.admin
 
     struct Input: XRPCInput {
         let codeCount: Int
@@ -96,7 +96,7 @@ struct CreateInviteCodes: Method {
 struct GetAccountInviteCodes: Method {
     static let nsid: Bytes = "com.atproto.server.getAccountInviteCodes"
     static let kind = MethodKind.query
-    static let access = Access.account(.full)
+    static let access = XRPCAccess.account(.full)
 
     struct Input: XRPCInput {
         let includeUsed: Bool

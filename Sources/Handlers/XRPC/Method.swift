@@ -13,7 +13,7 @@ public protocol Method: Sendable {
 
     static var nsid: Bytes { get }
     static var kind: MethodKind { get }
-    static var access: Access<Caller> { get }
+    static var access: XRPCAccess<Caller> { get }
     static var body: BodyRule { get }
 
     /// What the call costs, known once caller and input are. Charged before `run`.
@@ -95,9 +95,9 @@ public struct Call<M: Method> {
 
 /// Who may call a method, and what the method is then told about them.
 ///
-/// The type is the point: a method whose access is `Access<Anonymous>` has no account to read, so it can't use one by
+/// The type is the point: a method whose access is `XRPCAccess<Anonymous>` has no account to read, so it can't use one by
 /// mistake, and one that needs an account can't be declared without saying how that is proved.
-public struct Access<Caller: Sendable>: Sendable {
+public struct XRPCAccess<Caller: Sendable>: Sendable {
     /// For the generated list of methods, such as `account(any, deactivated)`.
     public let rule: String
     /// Whether the answer depends on the credentials: it is then private to them in every cache.
@@ -113,16 +113,13 @@ public struct Access<Caller: Sendable>: Sendable {
     }
 }
 
-/// Nobody in particular.
-public struct Anonymous: Sendable {}
-
-extension Access where Caller == Anonymous {
+extension XRPCAccess where Caller == Anonymous {
     /// Open to all; credentials are not looked at.
-    public static var anyone: Access { Access(rule: "anyone", isPrivate: false) { _, _ in Anonymous() } }
+    public static var anyone: XRPCAccess { XRPCAccess(rule: "anyone", isPrivate: false) { _, _ in Anonymous() } }
 }
 
 /// A method with its types erased, as the table holds it.
-public struct Route: Sendable {
+public struct XRPCRoute: Sendable {
     public let nsid: Bytes
     public let kind: MethodKind
     /// Who may call it, in words.

@@ -3,14 +3,14 @@ internal import Accounts
 internal import Base
 
 extension XRPCResponder {
-    static let preferences: [Route] = [Route(GetPreferences.self), Route(PutPreferences.self)]
+    static let preferences: [XRPCRoute] = [XRPCRoute(GetPreferences.self), XRPCRoute(PutPreferences.self)]
 }
 
 /// `app.bsky.actor.getPreferences`: the account's private settings for apps.
 struct GetPreferences: Method {
     static let nsid: Bytes = "app.bsky.actor.getPreferences"
     static let kind = MethodKind.query
-    static let access = Access.account(.any, even: .deactivated)
+    static let access = XRPCAccess.account(.any, even: .deactivated)
 
     struct Output: XRPCOutput {
         let items: [Value]
@@ -33,7 +33,7 @@ struct GetPreferences: Method {
 struct PutPreferences: Method {
     static let nsid: Bytes = "app.bsky.actor.putPreferences"
     static let kind = MethodKind.procedure
-    static let access = Access.account(.any, even: .deactivated)
+    static let access = XRPCAccess.account(.any, even: .deactivated)
 
     struct Input: XRPCInput {
         let preferences: [Value]

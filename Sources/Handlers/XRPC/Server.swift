@@ -5,16 +5,16 @@ internal import Crypto
 internal import Web
 
 extension XRPCResponder {
-    static let server: [Route] = [Route(DescribeServer.self), Route(ReserveSigningKey.self)]
-    static let accounts: [Route] = []
-    static let identity: [Route] = []
+    static let server: [XRPCRoute] = [XRPCRoute(DescribeServer.self), XRPCRoute(ReserveSigningKey.self)]
+    static let accounts: [XRPCRoute] = []
+    static let identity: [XRPCRoute] = []
 }
 
 /// `com.atproto.server.describeServer`: what this server offers to a new account.
 struct DescribeServer: Method {
     static let nsid: Bytes = "com.atproto.server.describeServer"
     static let kind = MethodKind.query
-    static let access = Access.anyone
+    static let access = XRPCAccess.anyone
 
     struct Output: XRPCOutput {
         let settings: XRPCSettings
@@ -44,7 +44,7 @@ struct DescribeServer: Method {
 struct ReserveSigningKey: Method {
     static let nsid: Bytes = "com.atproto.server.reserveSigningKey"
     static let kind = MethodKind.procedure
-    static let access = Access.anyone
+    static let access = XRPCAccess.anyone
 
     struct Input: XRPCInput {
         let did: DID?

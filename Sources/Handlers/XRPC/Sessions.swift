@@ -5,8 +5,9 @@ internal import Crypto
 internal import Web
 
 extension XRPCResponder {
-    static let sessions: [Route] = [
-        Route(CreateSession.self), Route(RefreshSession.self), Route(GetSession.self), Route(DeleteSession.self),
+    static let sessions: [XRPCRoute] = [
+        XRPCRoute(CreateSession.self), XRPCRoute(RefreshSession.self), XRPCRoute(GetSession.self),
+        XRPCRoute(DeleteSession.self),
     ]
 }
 
@@ -14,7 +15,7 @@ extension XRPCResponder {
 struct CreateSession: Method {
     static let nsid: Bytes = "com.atproto.server.createSession"
     static let kind = MethodKind.procedure
-    static let access = Access.anyone
+    static let access = XRPCAccess.anyone
 
     struct Input: XRPCInput {
         let identifier: Bytes
@@ -50,7 +51,7 @@ struct CreateSession: Method {
 struct RefreshSession: Method {
     static let nsid: Bytes = "com.atproto.server.refreshSession"
     static let kind = MethodKind.procedure
-    static let access = Access.refreshToken()
+    static let access = XRPCAccess.refreshToken()
 
     static func run(_ call: Call<Self>) throws -> SessionOutput {
         let session = try call.app.sessions.refresh(id: call.caller.id, of: call.caller.did)
@@ -64,7 +65,7 @@ struct RefreshSession: Method {
 struct GetSession: Method {
     static let nsid: Bytes = "com.atproto.server.getSession"
     static let kind = MethodKind.query
-    static let access = Access.account(.any, even: .deactivated)
+    static let access = XRPCAccess.account(.any, even: .deactivated)
 
     static func run(_ call: Call<Self>) throws -> SessionOutput {
         SessionOutput(
@@ -77,7 +78,7 @@ struct GetSession: Method {
 struct DeleteSession: Method {
     static let nsid: Bytes = "com.atproto.server.deleteSession"
     static let kind = MethodKind.procedure
-    static let access = Access.refreshToken(allowExpired: true)
+    static let access = XRPCAccess.refreshToken(allowExpired: true)
 
     static func run(_ call: Call<Self>) throws -> NoOutput {
         try call.app.sessions.revoke(id: call.caller.id)

@@ -5,11 +5,11 @@ public import Web
 /// `/xrpc/<nsid>`: finds the method, checks the caller, decodes, charges, runs, encodes.
 public struct XRPCResponder: Sendable {
     /// Every method: one list per file. No registration by side effect; a test holds it against the lexicons.
-    public static let routes: [Route] =
+    public static let routes: [XRPCRoute] =
         server + accounts + sessions + appPasswords + invites + identity + preferences
 
-    static let table: [Bytes: Route] = {
-        var table: [Bytes: Route] = [:]
+    static let table: [Bytes: XRPCRoute] = {
+        var table: [Bytes: XRPCRoute] = [:]
         for route in routes { table[route.nsid] = route }
         return table
     }()
@@ -64,7 +64,7 @@ public struct XRPCResponder: Sendable {
         return .notImplemented
     }
 
-    private static func check(_ request: Request, _ route: Route) throws(Failure) {
+    private static func check(_ request: Request, _ route: XRPCRoute) throws(Failure) {
         switch (route.kind, request.method) {
         case (.query, .get), (.query, .head), (.procedure, .post): break
         default:
