@@ -67,6 +67,7 @@ let package = Package(
             path: "Sources/Workers/Control"),
 
         // MARK: Tests of Base
+        .testTarget(name: "BaseTests", dependencies: ["Base"]),
 
         // MARK: Tests of Crypto
         .testTarget(name: "CryptoTests", dependencies: ["Base", "Crypto"]),
@@ -75,6 +76,7 @@ let package = Package(
         .testTarget(name: "ATProtoDataTests", dependencies: ["ATProto", "Base"]),
 
         // MARK: Tests of ATProto repositories
+        .testTarget(name: "ATProtoRepoTests", dependencies: ["ATProto", "Base", "Crypto"]),
 
         // MARK: Tests of Storage
         .target(name: "TestSupport", dependencies: ["Base", "Storage"], path: "Tests/Support/TestSupport"),
@@ -98,6 +100,7 @@ let package = Package(
         // MARK: Tests of Control and Assembly
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
+        .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]
 )

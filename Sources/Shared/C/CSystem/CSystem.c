@@ -232,3 +232,6 @@ int csystem_local_port(int fd) {
     if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) return -1;
     return ntohs(address.sin_port);
 }
+extern char **environ;
+
+char *const *csystem_environment(void) { return environ; }

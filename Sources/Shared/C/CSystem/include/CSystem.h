@@ -45,3 +45,6 @@ int csystem_wait_readable(int fd, int timeout_ms);
 int csystem_wait_for_end(int timeout_ms);
 // The port that a TCP socket is bound to, or -1 with errno.
 int csystem_local_port(int fd);
+// The process's environment, NULL at its end: Swift 6 refuses the global variable itself.
+// Read it before any other thread runs.
+char *const *csystem_environment(void);
