@@ -55,7 +55,7 @@ final class Exchange {
             return false
         }
         let name = content.upTo(colon).lowercasedASCII
-        let value = Self.trimmed(content.from(colon + 1))
+        let value = HTTPSyntax.trimmed(content.from(colon + 1))
         // Two lengths are two messages (RFC 9112 §6.3): nobody knows which one the sender meant.
         if name == "content-length", let earlier = response[name], earlier != value {
             fault = .malformedResponse
@@ -104,12 +104,6 @@ final class Exchange {
         if headWasGiven || redirect != nil { return true }
         headWasGiven = true
         return head?(response) ?? false
-    }
-
-    private static func trimmed(_ value: Bytes) -> Bytes {
-        let start = value.firstIndex { $0 != 0x20 && $0 != 0x09 } ?? value.count
-        let end = value.lastIndex { $0 != 0x20 && $0 != 0x09 }.map { $0 + 1 } ?? start
-        return value.slice(start..<end)
     }
 }
 

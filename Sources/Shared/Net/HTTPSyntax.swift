@@ -1,3 +1,5 @@
+internal import Base
+
 /// The characters of RFC 9110.
 enum HTTPSyntax {
     /// `tchar`: what a field name or a method is made of (RFC 9110 §5.6.2).
@@ -7,5 +9,12 @@ enum HTTPSyntax {
         case 0x21, 0x23, 0x24, 0x25, 0x26, 0x27, 0x2A, 0x2B, 0x2D, 0x2E, 0x5E, 0x5F, 0x60, 0x7C, 0x7E: true
         default: false
         }
+    }
+
+    /// Without the optional white space around a field value (RFC 9110 §5.6.3).
+    static func trimmed(_ value: Bytes) -> Bytes {
+        let start = value.firstIndex { $0 != 0x20 && $0 != 0x09 } ?? value.count
+        let end = value.lastIndex { $0 != 0x20 && $0 != 0x09 }.map { $0 + 1 } ?? start
+        return value.slice(start..<end)
     }
 }

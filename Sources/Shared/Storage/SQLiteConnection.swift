@@ -3,7 +3,7 @@ internal import CSQLite
 internal import Glibc
 
 /// One connection to a SQLite file, used by one thread at a time.
-final class SQLiteConnection: BatchConnection {
+final class SQLiteConnection: BatchConnection, ReadConnection {
     /// A setting that is made and then read back: `query` must answer `wanted`.
     struct Setting: Sendable {
         let statement: String
@@ -189,6 +189,7 @@ final class SQLiteConnection: BatchConnection {
 
     /// The statement for `sql`, its arguments bound: they live as long as `sql`, which `giveBack` takes last.
     private func take(_ sql: SQL) throws(StorageError) -> SQLiteStatement {
+        if let failure { throw failure }
         let key = StatementCache<SQLiteStatement>.Key(sql.text)
         let statement: SQLiteStatement
         if let found = statements.find(key), !found.isBusy {
