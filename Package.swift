@@ -92,6 +92,9 @@ let package = Package(
         // MARK: Tests of Web and FastCGI
 
         // MARK: Tests of Identity, Accounts, Hosting
+        .testTarget(
+            name: "AccountsTests",
+            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Net", "Storage", "TestSupport"]),
 
         // MARK: Tests of Repos
 
