@@ -75,4 +75,5 @@ public final class Postgres: MigratableDatabase {
 
     public func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result { try writer.write(body) }
     public func read<Result>(_ body: (any Reader) throws -> Result) throws -> Result { try readers.read(body) }
+    public func changeSignal() throws -> any ChangeSignal { try PostgresSignal(location, log: log) }
 }

@@ -28,7 +28,7 @@ final class PostgresConnection: BatchConnection, ReadConnection {
 
     var failure: StorageError?
     var afterCommitBodies: [@Sendable () -> Void] = []
-    var announcesChange = false
+    private var announcesChange = false
 
     private final class Prepared {
         let name: String
@@ -178,6 +178,11 @@ final class PostgresConnection: BatchConnection, ReadConnection {
     func run(_ sql: SQL) throws -> Int { try execute(sql).changedCount }
 
     func afterCommit(_ body: @escaping @Sendable () -> Void) { afterCommitBodies.append(body) }
+
+    func announceChange() { announcesChange = true }
+
+    /// NOTIFY was part of the transaction: the server rings.
+    func didCommit() {}
 
     private func execute(_ sql: SQL) throws(StorageError) -> PostgresResult {
         if let failure { throw failure }

@@ -47,7 +47,7 @@ public final class TestDatabase: MigratableDatabase {
         self.engine = engine
         directory = try TestDirectory()
         switch engine {
-        case .sqlite: base = try SQLite(path: directory.path + "/test.db")
+        case .sqlite: base = try SQLite(path: directory.path + "/test.db", doorbell: directory.path + "/bell")
         case .postgres:
             guard let url = Engine.postgresURL else { throw MissingPostgres() }
             try Postgres(url: url).execute("CREATE SCHEMA \(schema)")
@@ -73,7 +73,7 @@ public final class TestDatabase: MigratableDatabase {
     /// A second, independent opening of the same database, as another process would have it. Keep this one alive.
     public func reopened() throws -> any MigratableDatabase {
         switch engine {
-        case .sqlite: try SQLite(path: location)
+        case .sqlite: try SQLite(path: location, doorbell: directory.path + "/bell")
         case .postgres: try Postgres(url: location, schema: schema)
         }
     }
@@ -82,6 +82,7 @@ public final class TestDatabase: MigratableDatabase {
 
     public func read<Result>(_ body: (any Reader) throws -> Result) throws -> Result { try base.read(body) }
     public func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result { try base.write(body) }
+    public func changeSignal() throws -> any ChangeSignal { try base.changeSignal() }
 }
 
 /// `CI` is set and `SKYSTEAD_TEST_POSTGRES_URL` is not.
