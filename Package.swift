@@ -120,6 +120,8 @@ let package = Package(
             name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Net", "Web"],
             path: "Tests/FuzzTests"),
         .testTarget(name: "TidyTests"),
+        .executableTarget(
+            name: "bench-core", dependencies: ["ATProto", "Base", "Crypto"], path: "Tests/Bench/Core"),
     ],
     swiftLanguageModes: [.v6]
 )
