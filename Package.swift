@@ -30,10 +30,10 @@ let package = Package(
         // MARK: Layer 1, foundations
         .shared("Crypto", ["Base", "COpenSSL", "CSecp256k1"]),
         .shared("ATProto", ["Base", "Crypto"]),
-        .shared("Storage", ["Base", "CSQLite", "CPostgres"]),
+        .shared("Storage", ["Base", "CSQLite", "CPostgres", "CSystem"]),
         .shared("Net", ["Base", "Crypto", "CCurl", "CWslay", "CCares"]),
         .shared("Web", ["Base", "Storage"]),
-        .target(name: "FastCGI", dependencies: ["Base", "CFCGI", "Web"], path: "Sources/FCGIHost/FastCGI"),
+        .target(name: "FastCGI", dependencies: ["Base", "CFCGI", "CSystem", "Web"], path: "Sources/FCGIHost/FastCGI"),
 
         // MARK: Layer 2, domains: never each other. Hosting is where two of them share a transaction.
         .shared("Identity", ["ATProto", "Base", "Crypto", "Net", "Storage"]),
@@ -67,8 +67,10 @@ let package = Package(
             path: "Sources/Workers/Control"),
 
         // MARK: Tests of Base
+        .testTarget(name: "BaseTests", dependencies: ["Base"]),
 
         // MARK: Tests of Crypto
+        .testTarget(name: "CryptoTests", dependencies: ["Base", "Crypto"]),
 
         // MARK: Tests of ATProto data
         .testTarget(name: "ATProtoDataTests", dependencies: ["ATProto", "Base"]),
@@ -83,12 +85,29 @@ let package = Package(
         .testTarget(
             name: "StorageTests", dependencies: ["Base", "Storage", "TestSupport", "storage-crash-child"],
             path: "Tests/StorageTests"),
+        .testTarget(
+            name: "BudgetTests", dependencies: ["Base", "Storage", "TestSupport", "Web"], path: "Tests/BudgetTests"),
 
         // MARK: Tests of Net and Stream
+        .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
 
         // MARK: Tests of Web and FastCGI
+        .target(
+            name: "ExchangeSupport", dependencies: ["Base", "CSystem", "FastCGI", "Web"],
+            path: "Tests/Support/ExchangeSupport"),
+        .executableTarget(
+            name: "host-fixture", dependencies: ["Base", "ExchangeSupport", "FastCGI"], path: "Tests/HostFixture"),
+        .executableTarget(
+            name: "bench-empty-responder", dependencies: ["Base", "FastCGI", "Web"], path: "Tests/Bench/EmptyResponder"),
+        .testTarget(
+            name: "FastCGITests",
+            dependencies: ["Base", "CSystem", "ExchangeSupport", "FastCGI", "Web", "host-fixture"]),
+        .testTarget(name: "WebTests", dependencies: ["Base", "Web"]),
 
         // MARK: Tests of Identity, Accounts, Hosting
+        .testTarget(
+            name: "AccountsTests",
+            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Net", "Storage", "TestSupport"]),
 
         // MARK: Tests of Repos
         .testTarget(
@@ -99,6 +118,12 @@ let package = Package(
         // MARK: Tests of Control and Assembly
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
+        .testTarget(
+            name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Net", "Web"],
+            path: "Tests/FuzzTests"),
+        .testTarget(name: "TidyTests"),
+        .executableTarget(
+            name: "bench-core", dependencies: ["ATProto", "Base", "Crypto"], path: "Tests/Bench/Core"),
     ],
     swiftLanguageModes: [.v6]
 )
