@@ -30,8 +30,10 @@ extension RateLimit {
         RateLimit("updateHandle-5min", points: 10, seconds: 300),
         RateLimit("updateHandle-day", points: 50, seconds: 86_400),
     ]
-    /// A key costs a scrypt-free but stored row: strangers get few.
+    /// A key costs a stored row: strangers get few.
     static let reserveSigningKey = [RateLimit("reserveSigningKey-5min", points: 100, seconds: 300)]
+    /// Resolving makes this server ask others: a stranger must not use it as a hammer.
+    static let resolve = [RateLimit("resolve-5min", points: 1_500, seconds: 300)]
     static let uploadBlob = [RateLimit("uploadBlob-day", points: 1_000, seconds: 86_400)]
     static let repoWrites = [
         RateLimit("repoWrites-hour", points: 5_000, seconds: 3_600),
@@ -51,6 +53,8 @@ public struct Charge: Sendable {
         self.key = key
         self.cost = cost
     }
+
+    static func resolve(_ peer: Bytes) -> Charge { Charge(RateLimit.resolve, key: peer) }
 
     /// Repository writes of one account: create 3, put or update 2, delete 1 (specs/pds.md §2.4).
     public static func repoWrites(_ did: Bytes, cost: Int) -> Charge {
