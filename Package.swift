@@ -47,7 +47,8 @@ let package = Package(
             dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
             path: "Sources/Handlers/XRPC"),
         .target(
-            name: "Stream", dependencies: ["ATProto", "Base", "Net", "Repos", "Storage"], path: "Sources/Workers/Stream"),
+            name: "Stream", dependencies: ["ATProto", "Base", "Net", "Repos", "Storage"], path: "Sources/Workers/Stream"
+        ),
 
         // MARK: Layer 4, assembly: no logic
         .shared(
@@ -109,6 +110,8 @@ let package = Package(
             dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Net", "Storage", "TestSupport"]),
 
         // MARK: Tests of Repos
+        .testTarget(
+            name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
 
         // MARK: Tests of XRPC
 
@@ -119,6 +122,8 @@ let package = Package(
             name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Net", "Web"],
             path: "Tests/FuzzTests"),
         .testTarget(name: "TidyTests"),
+        .executableTarget(
+            name: "bench-core", dependencies: ["ATProto", "Base", "Crypto"], path: "Tests/Bench/Core"),
     ],
     swiftLanguageModes: [.v6]
 )

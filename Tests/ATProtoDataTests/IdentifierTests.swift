@@ -170,6 +170,8 @@ import Testing
         // A revision of the same microsecond with a larger clock id.
         let same = TID(timestamp: Timestamp(microseconds: 20_000_000), clockID: 8)
         #expect(maker.next(now: Timestamp(microseconds: 20_000_000), after: same) > same)
+        // The very TID that the clock would give.
+        #expect(TIDMaker(clockID: 7).next(now: now, after: TID(timestamp: now, clockID: 7)).timestamp > now)
         let largest = try #require(TID("jzzzzzzzzzzzz"))
         #expect(maker.next(now: now, after: largest) == largest)
     }

@@ -23,11 +23,14 @@ public struct XRPCApp: Sendable {
     public let handlePolicy: HandlePolicy
     public let life: AccountLife
     public let repos: RepoStore
+    public let records: RecordStore
+    public let blobs: BlobStore
 
     public init(
         settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
-        keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore
+        keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore, records: RecordStore,
+        blobs: BlobStore
     ) {
         self.settings = settings
         self.clock = clock
@@ -43,6 +46,8 @@ public struct XRPCApp: Sendable {
         self.resolver = resolver
         self.life = life
         self.repos = repos
+        self.records = records
+        self.blobs = blobs
         handlePolicy = HandlePolicy(domains: settings.handleDomains)
     }
 

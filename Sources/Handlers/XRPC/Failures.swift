@@ -124,10 +124,6 @@ extension JSONError: XRPCReportable {
     }
 }
 
-extension LimitReached: XRPCReportable {
-    var failure: Failure { Failure(.limited, "RateLimitExceeded", "Rate Limit Exceeded") }
-}
-
 extension HandleError: XRPCReportable {
     var failure: Failure {
         switch self {
