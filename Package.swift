@@ -93,8 +93,22 @@ let package = Package(
         .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
 
         // MARK: Tests of Web and FastCGI
+        .target(
+            name: "ExchangeSupport", dependencies: ["Base", "CSystem", "FastCGI", "Web"],
+            path: "Tests/Support/ExchangeSupport"),
+        .executableTarget(
+            name: "host-fixture", dependencies: ["Base", "ExchangeSupport", "FastCGI"], path: "Tests/HostFixture"),
+        .executableTarget(
+            name: "bench-empty-responder", dependencies: ["Base", "FastCGI", "Web"], path: "Tests/Bench/EmptyResponder"),
+        .testTarget(
+            name: "FastCGITests",
+            dependencies: ["Base", "CSystem", "ExchangeSupport", "FastCGI", "Web", "host-fixture"]),
+        .testTarget(name: "WebTests", dependencies: ["Base", "Web"]),
 
         // MARK: Tests of Identity, Accounts, Hosting
+        .testTarget(
+            name: "AccountsTests",
+            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Net", "Storage", "TestSupport"]),
 
         // MARK: Tests of Repos
 
@@ -103,6 +117,9 @@ let package = Package(
         // MARK: Tests of Control and Assembly
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
+        .testTarget(
+            name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Net", "Web"],
+            path: "Tests/FuzzTests"),
         .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]
