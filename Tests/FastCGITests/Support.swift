@@ -29,7 +29,7 @@ final class Fixture {
     }
 
     private static let program =
-        Bundle(for: Fixture.self).bundleURL.deletingLastPathComponent().appendingPathComponent("host-fixture")
+        Bundle(for: Fixture.self).bundleURL.appendingPathComponent("host-fixture")
 
     func start(
         _ arguments: [String], environment: [String: String] = [:], standardInput: FileHandle = .nullDevice
