@@ -72,6 +72,7 @@ let package = Package(
         // MARK: Tests of Crypto
 
         // MARK: Tests of ATProto data
+        .testTarget(name: "ATProtoDataTests", dependencies: ["ATProto", "Base"]),
 
         // MARK: Tests of ATProto repositories
 

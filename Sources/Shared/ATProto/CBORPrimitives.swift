@@ -5,15 +5,45 @@ public struct CBORError: Error, Equatable, Sendable {
     public enum Reason: Sendable, Equatable {
         case truncated, nonCanonicalLength, indefiniteLength, floatNotAllowed, unsupportedSimpleValue, mapKeys,
             textNotUTF8, invalidCID, unsupportedTag, lengthExceedsInput, tooDeep, trailingData, integerOutOfRange,
-            unexpectedType, tooManyElements
+            unexpectedType, tooManyElements, keyTooLong, blockTooLarge
     }
     public let reason: Reason
     /// The offset of the first byte of the item that is wrong.
     public let offset: Int
+    /// The limit that was reached, where the reason is a limit; else 0.
+    public let limit: Int
 
-    public init(_ reason: Reason, at offset: Int) {
+    public init(_ reason: Reason, at offset: Int, limit: Int = 0) {
         self.reason = reason
         self.offset = offset
+        self.limit = limit
+    }
+}
+
+extension CBORError: CustomStringConvertible {
+    /// One sentence part for people, such as `non-canonical length at byte 3`.
+    public var description: String {
+        let what =
+            switch reason {
+            case .truncated: "truncated"
+            case .nonCanonicalLength: "non-canonical length"
+            case .indefiniteLength: "indefinite length"
+            case .floatNotAllowed: "float not allowed"
+            case .unsupportedSimpleValue: "unsupported simple value"
+            case .mapKeys: "map keys: not text, not in order or not unique"
+            case .textNotUTF8: "text is not UTF-8"
+            case .invalidCID: "invalid CID"
+            case .unsupportedTag: "unsupported tag"
+            case .lengthExceedsInput: "length exceeds input"
+            case .tooDeep: "nesting deeper than \(limit)"
+            case .trailingData: "trailing data"
+            case .integerOutOfRange: "integer out of range"
+            case .unexpectedType: "unexpected type"
+            case .tooManyElements: "more than \(limit) elements"
+            case .keyTooLong: "key longer than \(limit) bytes"
+            case .blockTooLarge: "larger than \(limit) bytes"
+            }
+        return "\(what) at byte \(offset)"
     }
 }
 
