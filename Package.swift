@@ -77,6 +77,12 @@ let package = Package(
         // MARK: Tests of ATProto repositories
 
         // MARK: Tests of Storage
+        .target(name: "TestSupport", dependencies: ["Base", "Storage"], path: "Tests/Support/TestSupport"),
+        .executableTarget(
+            name: "storage-crash-child", dependencies: ["Base", "Storage"], path: "Tests/StorageCrashChild"),
+        .testTarget(
+            name: "StorageTests", dependencies: ["Base", "Storage", "TestSupport", "storage-crash-child"],
+            path: "Tests/StorageTests"),
 
         // MARK: Tests of Net and Stream
 
