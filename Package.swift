@@ -33,7 +33,7 @@ let package = Package(
         .shared("Storage", ["Base", "CSQLite", "CPostgres"]),
         .shared("Net", ["Base", "Crypto", "CCurl", "CWslay", "CCares"]),
         .shared("Web", ["Base", "Storage"]),
-        .target(name: "FastCGI", dependencies: ["Base", "CFCGI", "Web"], path: "Sources/FCGIHost/FastCGI"),
+        .target(name: "FastCGI", dependencies: ["Base", "CFCGI", "CSystem", "Web"], path: "Sources/FCGIHost/FastCGI"),
 
         // MARK: Layer 2, domains: never each other. Hosting is where two of them share a transaction.
         .shared("Identity", ["ATProto", "Base", "Crypto", "Net", "Storage"]),
