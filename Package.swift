@@ -70,11 +70,13 @@ let package = Package(
         .testTarget(name: "BaseTests", dependencies: ["Base"]),
 
         // MARK: Tests of Crypto
+        .testTarget(name: "CryptoTests", dependencies: ["Base", "Crypto"]),
 
         // MARK: Tests of ATProto data
         .testTarget(name: "ATProtoDataTests", dependencies: ["ATProto", "Base"]),
 
         // MARK: Tests of ATProto repositories
+        .testTarget(name: "ATProtoRepoTests", dependencies: ["ATProto", "Base", "Crypto"]),
 
         // MARK: Tests of Storage
         .target(name: "TestSupport", dependencies: ["Base", "Storage"], path: "Tests/Support/TestSupport"),
@@ -85,6 +87,7 @@ let package = Package(
             path: "Tests/StorageTests"),
 
         // MARK: Tests of Net and Stream
+        .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
 
         // MARK: Tests of Web and FastCGI
 
