@@ -202,18 +202,10 @@ int csystem_start_writeback(int fd, int64_t offset, int64_t count) {
     return sync_file_range(fd, offset, count, SYNC_FILE_RANGE_WRITE);
 }
 
-<<<<<<< HEAD
-<<<<<<< HEAD
-extern char **environ;
-
-char *const *csystem_environment(void) { return environ; }
-=======
-=======
 extern char **environ;
 
 char *const *csystem_environment(void) { return environ; }
 
->>>>>>> crypto
 void csystem_set_timeouts(int fd, int seconds) {
     struct timeval limit = {seconds, 0};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -244,7 +236,3 @@ int csystem_local_port(int fd) {
     if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) return -1;
     return ntohs(address.sin_port);
 }
-<<<<<<< HEAD
->>>>>>> host
-=======
->>>>>>> crypto
