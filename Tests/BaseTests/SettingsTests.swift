@@ -61,6 +61,9 @@ import Testing
             name: "wildcard among private hosts", environment: ["SKYSTEAD_ALLOW_PRIVATE_HOSTS": "*"],
             problem: "is not host names"),
         Bad(
+            name: "private host with port 0", environment: ["SKYSTEAD_ALLOW_PRIVATE_HOSTS": "a.example:0"],
+            problem: "is not host names"),
+        Bad(
             name: "mail without a sender", environment: ["SKYSTEAD_SMTP_URL": "smtp://x"],
             problem: "SKYSTEAD_SMTP_URL needs SKYSTEAD_MAIL_FROM"),
         Bad(
@@ -137,6 +140,7 @@ import Testing
             "SKYSTEAD_CRAWLERS": "https://a,https://b",
             "SKYSTEAD_HOST_OVERRIDES": "a.example=127.0.0.1:80", "SKYSTEAD_PUBLIC_URL": "http://localhost:1",
             "SKYSTEAD_CONTACT_EMAIL": "", "SKYSTEAD_THREADS": "", "SKYSTEAD_DNS_SERVERS": "127.0.0.1:53,[::1]:53",
+            "SKYSTEAD_ALLOW_PRIVATE_HOSTS": "localhost:2582,127.0.0.1,[::1]:9",
             "PATH": "/bin",
         ])
         #expect(settings[Settings.blobSizeMax] == 5 << 20)
@@ -147,6 +151,7 @@ import Testing
         #expect(settings[Settings.contactEmail] == nil)
         #expect(settings[Settings.threads] == 24)
         #expect(settings[Settings.dnsServers].count == 2)
+        #expect(settings[Settings.allowPrivateHosts] == ["localhost:2582", "127.0.0.1", "[::1]:9"])
         #expect(settings[Settings.databaseURL] == nil)
     }
 
@@ -204,6 +209,7 @@ import Testing
         // Parameters of FastCGI and variables of the scripts, which are no settings.
         let others: Set = [
             "SKYSTEAD_PEER", "SKYSTEAD_SCHEME", "SKYSTEAD_REQ_ID", "SKYSTEAD_SHARED_DIR", "SKYSTEAD_TEST_POSTGRES",
+            "SKYSTEAD_POSTGRES_PORT", "SKYSTEAD_POSTGRES_DIR", "SKYSTEAD_POSTGRES_URL",
         ]
         for folder in ["conf", "scripts", "docs"] {
             let base = root.appending(path: folder)

@@ -125,7 +125,8 @@ enum CommandLineParser {
             let left = ([command.name] + command.arguments).joined(separator: " ")
             out += "  \(left)\(String(repeating: " ", count: max(2, width + 3 - left.count)))\(command.summary)\n"
         }
-        return out + "\n`skystead COMMAND --help` tells more. Settings: `skystead settings`, docs/skystead-settings.md.\n"
+        return out
+            + "\n`skystead COMMAND --help` tells more. Settings: `skystead settings`, docs/skystead-settings.md.\n"
     }
 
     static func help(of command: Command) -> String {

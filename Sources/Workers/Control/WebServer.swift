@@ -79,7 +79,8 @@ struct WebServerValues {
     private var hosts: [String] {
         let service = names.host.description
         let handles = names.handleDomains.map { "*.\($0)" }
-        let own = names.isLocal ? [service, "*.\(service)", "127.0.0.1"] : [service, "*.\(service)"]
+        // The address itself is how `check` asks when no name leads here.
+        let own = [service, "*.\(service)", "127.0.0.1"]
         return own + handles.filter { !own.contains($0) }
     }
 
@@ -90,7 +91,9 @@ struct WebServerValues {
         }
         return
             line
-            .replacingAll("server_name home.example *.home.example;", by: "server_name \(hosts.joined(separator: " "));")
+            .replacingAll(
+                "server_name home.example *.home.example;", by: "server_name \(hosts.joined(separator: " "));"
+            )
             .replacingAll("http:// {", by: "http://:\(port) {")
             .replacingAll("/run/skystead", by: paths.run)
             .replacingAll("/var/lib/skystead", by: paths.data)
