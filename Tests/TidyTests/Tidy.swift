@@ -148,7 +148,7 @@ enum Tidy {
         for file in files {
             for (number, line) in file.lines.enumerated() {
                 guard !line.drop(while: { $0 == " " }).hasPrefix("//") else { continue }
-                for match in line.matches(of: #/"((?:com\.atproto|app\.bsky|chat\.bsky)(?:\.[a-zA-Z]+){2,})(?:"|#)/#) {
+                for match in line.matches(of: #/"((?:com\.atproto|app\.bsky|chat\.bsky)(?:\.[a-zA-Z]+){2,}(?:#[a-zA-Z]+)?)"/#) {
                     places[String(match.1), default: []].append("\(file.path):\(number + 1)")
                 }
             }

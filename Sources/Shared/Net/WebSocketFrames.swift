@@ -122,7 +122,8 @@ public final class WebSocketFrames {
 
     /// One piece of a frame; the first piece brings the header.
     private func take(_ block: wslay_frame_iocb, _ events: inout [WebSocketEvent]) throws(WebSocketError) {
-        var current = try frame ?? begin(block)
+        var current: Frame
+        if let frame { current = frame } else { current = try begin(block) }
         let piece = UnsafeRawBufferPointer(start: block.data, count: block.data_length)
         guard UInt64(piece.count) <= current.remaining else { throw .protocolError }
         current.remaining -= UInt64(piece.count)

@@ -92,7 +92,7 @@ final class Supervisor {
     private func readNotifications() {
         var buffer = [UInt8](repeating: 0, count: 1_024)
         while true {
-            let count = recv(notifications, &buffer, buffer.count, Int32(MSG_DONTWAIT.rawValue))
+            let count = recv(notifications, &buffer, buffer.count, Int32(MSG_DONTWAIT))
             guard count > 0 else { return }
             let lines = Bytes(Array(buffer[..<count])).split(on: 0x0A)
             guard lines.contains("READY=1") else { continue }
