@@ -66,21 +66,30 @@ public struct CBORReader {
     @inlinable public var remaining: Int { bytes.count - offset }
 
     /// The next byte, not consumed.
-    @inlinable public func peek() throws(CBORError) -> UInt8 {
+    @inlinable @inline(__always)
+    public func peek() throws(CBORError) -> UInt8 {
         guard offset < bytes.count else { throw CBORError(.truncated, at: offset) }
         return bytes[offset]
     }
 
     /// A head: major type and argument in shortest form (RFC 8949 §4.2.1). Indefinite lengths are refused.
-    @inlinable public mutating func head() throws(CBORError) -> (major: CBORMajor, argument: UInt64) {
+    @inlinable @inline(__always)
+    public mutating func head() throws(CBORError) -> (major: CBORMajor, argument: UInt64) {
         let at = offset
         let first = try peek()
         let major = CBORMajor(rawValue: first >> 5).unsafelyUnwrapped
         let short = first & 31
         if short < 24 {
-            offset = at + 1
+            offset = at &+ 1
             return (major, UInt64(short))
         }
+        return (major, try longArgument(major, short))
+    }
+
+    /// The argument of a head with more than one byte.
+    @usableFromInline @inline(never)
+    mutating func longArgument(_ major: CBORMajor, _ short: UInt8) throws(CBORError) -> UInt64 {
+        let at = offset
         guard short <= 27 else {
             throw CBORError(short == 31 ? .indefiniteLength : .nonCanonicalLength, at: at)
         }
@@ -94,11 +103,12 @@ public struct CBORReader {
         let least: UInt64 = width == 1 ? 24 : 1 << UInt64(width * 4)
         guard argument >= least else { throw CBORError(.nonCanonicalLength, at: at) }
         offset = at + 1 + width
-        return (major, argument)
+        return argument
     }
 
     /// A head that must be of `major`, with its argument as a length that the rest of the input can hold.
-    @inlinable public mutating func length(_ major: CBORMajor) throws(CBORError) -> Int {
+    @inlinable @inline(__always)
+    public mutating func length(_ major: CBORMajor) throws(CBORError) -> Int {
         let at = offset
         let head = try head()
         guard head.major == major else { throw CBORError(.unexpectedType, at: at) }
@@ -187,7 +197,8 @@ public struct CBORWriter {
         }
     }
 
-    @inlinable public mutating func text(_ value: Bytes) {
+    // Of a literal the other one is meant; without the attribute it would be ambiguous.
+    @_disfavoredOverload @inlinable public mutating func text(_ value: Bytes) {
         head(.text, UInt64(value.count))
         value.withUnsafeBytes { out.append(contentsOf: $0) }
     }

@@ -28,12 +28,12 @@ public enum DAGCBOR {
     /// The one encoding of `value`. Maps that were built out of order are put in order; of equal keys the last counts.
     public static func encode(_ value: Value) -> [UInt8] {
         var measure = CBORMeasure()
-        measure.add(value)
+        withUnsafePointer(to: value) { measure.add($0) }
         guard measure.isCanonical else { return encode(value.canonical) }
         return [UInt8](unsafeUninitializedCapacity: measure.size) { buffer, count in
             guard let base = buffer.baseAddress else { return }
             var encoder = CBOREncoder(out: UnsafeMutableRawPointer(base))
-            encoder.write(value)
+            withUnsafePointer(to: value) { encoder.write($0) }
             count = encoder.out - UnsafeMutableRawPointer(base)
             precondition(count == measure.size, "measured and written sizes differ")
         }
@@ -239,27 +239,47 @@ private struct CBORDecoder {
     }
 }
 
+extension UnsafePointer<Value.Entry> {
+    /// The entry's value in place. Handing a value on by its pointer copies and retains nothing; handing on the value
+    /// itself did, and that was half of the time that encoding took.
+    @inline(__always)
+    fileprivate var value: UnsafePointer<Value> {
+        let offset = MemoryLayout<Value.Entry>.offset(of: \.value)
+        return (UnsafeRawPointer(self) + offset.unsafelyUnwrapped).assumingMemoryBound(to: Value.self)
+    }
+}
+
 /// How many bytes a value's encoding has, and whether its maps are in order already.
 private struct CBORMeasure {
     var size = 0
     var isCanonical = true
 
-    mutating func add(_ value: borrowing Value) {
-        switch value {
+    mutating func add(_ value: UnsafePointer<Value>) {
+        switch value.pointee {
         case .null, .bool: size &+= 1
         case .integer(let integer): size &+= Self.head(UInt64(bitPattern: integer < 0 ? ~integer : integer))
         case .text(let bytes), .bytes(let bytes): size &+= Self.head(UInt64(bytes.count)) &+ bytes.count
         case .link: size &+= 41
         case .array(let items):
             size &+= Self.head(UInt64(items.count))
-            for index in items.indices { add(items[index]) }
+            items.withUnsafeBufferPointer { items in
+                guard let base = items.baseAddress else { return }
+                for index in 0..<items.count { add(base + index) }
+            }
         case .map(let entries):
             size &+= Self.head(UInt64(entries.count))
-            for index in entries.indices {
-                let key = entries[index].key
-                if index > 0, !drislPrecedes(entries[index &- 1].key, key) { isCanonical = false }
-                size &+= Self.head(UInt64(key.count)) &+ key.count
-                add(entries[index].value)
+            entries.withUnsafeBufferPointer { entries in
+                guard let base = entries.baseAddress else { return }
+                for index in 0..<entries.count {
+                    let keySize = entries[index].key.count
+                    if index > 0, entries[index &- 1].key.count >= keySize,
+                        !drislPrecedes(entries[index &- 1].key, entries[index].key)
+                    {
+                        isCanonical = false
+                    }
+                    size &+= Self.head(UInt64(keySize)) &+ keySize
+                    add((base + index).value)
+                }
             }
         }
     }
@@ -274,8 +294,8 @@ private struct CBORMeasure {
 private struct CBOREncoder {
     var out: UnsafeMutableRawPointer
 
-    mutating func write(_ value: borrowing Value) {
-        switch value {
+    mutating func write(_ value: UnsafePointer<Value>) {
+        switch value.pointee {
         case .null: byte(0xF6)
         case .bool(let bool): byte(bool ? 0xF5 : 0xF4)
         case .integer(let integer):
@@ -293,12 +313,18 @@ private struct CBOREncoder {
             out += 41
         case .array(let items):
             head(0x80, UInt64(items.count))
-            for index in items.indices { write(items[index]) }
+            items.withUnsafeBufferPointer { items in
+                guard let base = items.baseAddress else { return }
+                for index in 0..<items.count { write(base + index) }
+            }
         case .map(let entries):
             head(0xA0, UInt64(entries.count))
-            for index in entries.indices {
-                string(0x60, entries[index].key)
-                write(entries[index].value)
+            entries.withUnsafeBufferPointer { entries in
+                guard let base = entries.baseAddress else { return }
+                for index in 0..<entries.count {
+                    string(0x60, base[index].key)
+                    write((base + index).value)
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 /// The named limits of what is decoded from outside. Reaching one is an error that names it.
 public struct DataLimits: Sendable, Equatable {
     /// Containers inside each other; at most `depthCeiling`.
-    public var depthMax: Int
+    public var depthMax: Int { didSet { depthMax = min(depthMax, Self.depthCeiling) } }
     /// Elements of one array or entries of one map.
     public var containerCountMax: Int
     /// Bytes of one map key.

@@ -35,11 +35,14 @@ public struct JSONWriter {
     public mutating func key(_ key: StaticString) {
         key.withUTF8Buffer { text(UnsafeRawBufferPointer($0), isKey: true) }
     }
+    // Of a literal the other one is meant; without the attribute it would be ambiguous.
+    @_disfavoredOverload
     public mutating func key(_ key: Bytes) {
         key.withUnsafeBytes { text($0, isKey: true) }
     }
 
     /// A string of valid UTF-8; what JSON can't hold as it is, is escaped.
+    @_disfavoredOverload
     public mutating func string(_ string: Bytes) {
         string.withUnsafeBytes { text($0, isKey: false) }
     }
