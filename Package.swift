@@ -30,7 +30,7 @@ let package = Package(
         // MARK: Layer 1, foundations
         .shared("Crypto", ["Base", "COpenSSL", "CSecp256k1"]),
         .shared("ATProto", ["Base", "Crypto"]),
-        .shared("Storage", ["Base", "CSQLite", "CPostgres"]),
+        .shared("Storage", ["Base", "CSQLite", "CPostgres", "CSystem"]),
         .shared("Net", ["Base", "Crypto", "CCurl", "CWslay", "CCares"]),
         .shared("Web", ["Base", "Storage"]),
         .target(name: "FastCGI", dependencies: ["Base", "CFCGI", "CSystem", "Web"], path: "Sources/FCGIHost/FastCGI"),
@@ -86,6 +86,8 @@ let package = Package(
         .testTarget(
             name: "StorageTests", dependencies: ["Base", "Storage", "TestSupport", "storage-crash-child"],
             path: "Tests/StorageTests"),
+        .testTarget(
+            name: "BudgetTests", dependencies: ["Base", "Storage", "TestSupport", "Web"], path: "Tests/BudgetTests"),
 
         // MARK: Tests of Net and Stream
         .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),

@@ -30,11 +30,11 @@ import Testing
     }
 
     /// Runs the child until it has acknowledged `count` writes, kills it and returns every line it had written.
-    private func killed(_ engine: Engine, _ location: String, after count: Int) throws -> [String] {
+    private func killed(_ fresh: TestDatabase, after count: Int) throws -> [String] {
         let process = Process()
         let child: URL = try #require(Self.child, "storage-crash-child was not built")
         process.executableURL = child
-        process.arguments = [engine.rawValue, location, "16"]
+        process.arguments = [fresh.engine.rawValue, fresh.location, fresh.schema, "16"]
         let pipe = Pipe()
         process.standardOutput = pipe
         try process.run()
@@ -56,13 +56,16 @@ import Testing
     @Test(arguments: Engine.all) func acknowledgedWritesSurviveSIGKILL(_ engine: Engine) throws {
         for round in 0..<5 {
             let fresh = try table(engine)
-            let lines = try killed(engine, fresh.location, after: 50 + round * 217)
+            let lines = try killed(fresh, after: 50 + round * 217)
             #expect(lines.count >= 50 + round * 217)
             // Opened anew, as after a crash of the whole service.
             let database = try fresh.reopened()
             let rows = try database.read { reader in
                 try reader.all("SELECT thread, number, count(*), sum(half) FROM crash GROUP BY thread, number") {
-                    (name: "\(try $0.integer(0)) \(try $0.integer(1))", count: try $0.integer(2), sum: try $0.integer(3))
+                    (
+                        name: "\(try $0.integer(0)) \(try $0.integer(1))", count: try $0.integer(2),
+                        sum: try $0.integer(3)
+                    )
                 }
             }
             #expect(rows.allSatisfy { $0.count == 2 && $0.sum == 3 }, "no half transaction")
