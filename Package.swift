@@ -93,6 +93,17 @@ let package = Package(
         .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
 
         // MARK: Tests of Web and FastCGI
+        .target(
+            name: "ExchangeSupport", dependencies: ["Base", "CSystem", "FastCGI", "Web"],
+            path: "Tests/Support/ExchangeSupport"),
+        .executableTarget(
+            name: "host-fixture", dependencies: ["Base", "ExchangeSupport", "FastCGI"], path: "Tests/HostFixture"),
+        .executableTarget(
+            name: "bench-empty-responder", dependencies: ["Base", "FastCGI", "Web"], path: "Tests/Bench/EmptyResponder"),
+        .testTarget(
+            name: "FastCGITests",
+            dependencies: ["Base", "CSystem", "ExchangeSupport", "FastCGI", "Web", "host-fixture"]),
+        .testTarget(name: "WebTests", dependencies: ["Base", "Web"]),
 
         // MARK: Tests of Identity, Accounts, Hosting
 

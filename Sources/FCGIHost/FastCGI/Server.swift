@@ -1,12 +1,12 @@
-internal import Base
+package import Base
 internal import CFCGI
 internal import CSystem
 internal import Glibc
 internal import Synchronization
-internal import Web
+package import Web
 
 /// A fixed number of threads that answer requests from one listening socket. Knows nothing of the process around it.
-final class Server: Sendable {
+package final class Server: Sendable {
     let descriptor: Int32
     let configuration: FastCGIConfiguration
     let responder: Responder
@@ -15,7 +15,7 @@ final class Server: Sendable {
     private let draining = Atomic<Bool>(false)
     private let workers: [WorkerState]
 
-    init(
+    package init(
         descriptor: Int32, configuration: FastCGIConfiguration, responder: @escaping Responder, log: Log,
         metrics: Metrics
     ) {
@@ -45,7 +45,7 @@ final class Server: Sendable {
     static let stackSize = 512 << 10
 
     /// Prepares the process: call once, before `start`, with the signals that end it already blocked.
-    static func prepareProcess() {
+    package static func prepareProcess() {
         signal(SIGPIPE, SIG_IGN)
         // FCGX_Init puts handlers of its own in place of every default one.
         FCGX_Init()
@@ -53,20 +53,21 @@ final class Server: Sendable {
         _ = csystem_install_wakeup_signal(wakeUpSignal)
     }
 
-    static func blockWakeUps() {
+    /// Keeps the wake-up signal out of this thread, or lets it in: a thread starts with its creator's mask.
+    static func setWakeUps(isBlocked: Bool) {
         var set = sigset_t()
         sigemptyset(&set)
         sigaddset(&set, wakeUpSignal)
-        pthread_sigmask(SIG_BLOCK, &set, nil)
+        pthread_sigmask(isBlocked ? SIG_BLOCK : SIG_UNBLOCK, &set, nil)
     }
 
     /// Starts the threads. They inherit the caller's signal mask.
-    func start() throws(SystemError) {
+    package func start() throws(SystemError) {
         for worker in workers { try startThread(Boot(server: self, state: worker)) }
     }
 
     /// Stops accepting and waits for the requests in flight. Returns how many threads were still busy at the deadline.
-    func drain(deadlineSeconds: Int) -> Int {
+    package func drain(deadlineSeconds: Int) -> Int {
         draining.store(true, ordering: .sequentiallyConsistent)
         let limit = Clock.monotonicNanoseconds() &+ UInt64(clamping: deadlineSeconds) &* 1_000_000_000
         while true {
@@ -115,6 +116,7 @@ final class Server: Sendable {
 
     private func startThread(_ boot: Boot) throws(SystemError) {
         let code = Threads.start(stackSize: Self.stackSize, detached: false) {
+            Self.setWakeUps(isBlocked: false)
             boot.state.thread.store(UInt(pthread_self()), ordering: .releasing)
             var worker = Worker(server: boot.server, state: boot.state)
             worker.run()

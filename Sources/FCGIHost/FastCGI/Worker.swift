@@ -61,7 +61,7 @@ struct Worker {
     private func begin() {
         state.busySince.store(Clock.monotonicNanoseconds(), ordering: .relaxed)
         state.isBusy.store(true, ordering: .sequentiallyConsistent)
-        if server.isDraining { Server.blockWakeUps() }
+        if server.isDraining { Server.setWakeUps(isBlocked: true) }
     }
 
     private func pauseAfterFailedAccept() {

@@ -41,6 +41,6 @@ public enum HostName {
             if labelSize > labelSizeMax { return false }
             previous = byte
         }
-        return previous != 0x2D
+        return previous != 0x2D && previous != 0x2E
     }
 }
