@@ -115,6 +115,9 @@ let package = Package(
         .testTarget(name: "ControlTests", dependencies: ["Assembly", "Base", "skystead"]),
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
+        .testTarget(
+            name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Net", "Web"],
+            path: "Tests/FuzzTests"),
         .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]
