@@ -107,6 +107,9 @@ let package = Package(
         .testTarget(name: "WebTests", dependencies: ["Base", "Web"]),
 
         // MARK: Tests of Identity, Accounts, Hosting
+        .testTarget(
+            name: "AccountsTests",
+            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Net", "Storage", "TestSupport"]),
 
         // MARK: Tests of Repos
 
