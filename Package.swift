@@ -30,7 +30,7 @@ let package = Package(
         // MARK: Layer 1, foundations
         .shared("Crypto", ["Base", "COpenSSL", "CSecp256k1"]),
         .shared("ATProto", ["Base", "Crypto"]),
-        .shared("Storage", ["Base", "CSQLite", "CPostgres"]),
+        .shared("Storage", ["Base", "CSQLite", "CPostgres", "CSystem"]),
         .shared("Net", ["Base", "Crypto", "CCurl", "CWslay", "CCares"]),
         .shared("Web", ["Base", "Storage"]),
         .target(name: "FastCGI", dependencies: ["Base", "CFCGI", "CSystem", "Web"], path: "Sources/FCGIHost/FastCGI"),
@@ -62,7 +62,9 @@ let package = Package(
             name: "skystead-worker", dependencies: ["Assembly", "Base", "Stream"], path: "Sources/Workers/Main"),
         .executableTarget(
             name: "skystead",
-            dependencies: ["ATProto", "Accounts", "Assembly", "Base", "Crypto", "Hosting", "Net", "Storage"],
+            dependencies: [
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Net", "Storage",
+            ],
             path: "Sources/Workers/Control"),
 
         // MARK: Tests of Base
@@ -84,6 +86,8 @@ let package = Package(
         .testTarget(
             name: "StorageTests", dependencies: ["Base", "Storage", "TestSupport", "storage-crash-child"],
             path: "Tests/StorageTests"),
+        .testTarget(
+            name: "BudgetTests", dependencies: ["Base", "Storage", "TestSupport", "Web"], path: "Tests/BudgetTests"),
 
         // MARK: Tests of Net and Stream
         .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
@@ -103,12 +107,16 @@ let package = Package(
         .testTarget(name: "WebTests", dependencies: ["Base", "Web"]),
 
         // MARK: Tests of Identity, Accounts, Hosting
+        .testTarget(
+            name: "AccountsTests",
+            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Net", "Storage", "TestSupport"]),
 
         // MARK: Tests of Repos
 
         // MARK: Tests of XRPC
 
         // MARK: Tests of Control and Assembly
+        .testTarget(name: "ControlTests", dependencies: ["Assembly", "Base", "skystead"]),
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
         .testTarget(

@@ -3,7 +3,7 @@ internal import CSQLite
 internal import Glibc
 
 /// One connection to a SQLite file, used by one thread at a time.
-final class SQLiteConnection: BatchConnection {
+final class SQLiteConnection: BatchConnection, ReadConnection {
     /// A setting that is made and then read back: `query` must answer `wanted`.
     struct Setting: Sendable {
         let statement: String
@@ -39,6 +39,8 @@ final class SQLiteConnection: BatchConnection {
     var failure: StorageError?
     var afterCommitBodies: [@Sendable () -> Void] = []
     private(set) var isUsable = true
+    private var announcesChange = false
+    private let doorbell: String?
 
     /// The statements of every transaction, out of the cache's way.
     private struct Fixed {
@@ -46,7 +48,10 @@ final class SQLiteConnection: BatchConnection {
     }
 
     /// Opens (and creates, mode 0600 by the umask of the caller) the file and makes and checks every setting.
-    init(path: String, isReader: Bool, settings: [Setting] = SQLiteConnection.settings) throws(StorageError) {
+    init(
+        path: String, isReader: Bool, doorbell: String? = nil, settings: [Setting] = SQLiteConnection.settings
+    ) throws(StorageError) {
+        self.doorbell = doorbell
         var opened: OpaquePointer?
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (isReader ? 0 : SQLITE_OPEN_CREATE)
         let code = sqlite3_open_v2(path, &opened, flags, nil)
@@ -187,8 +192,15 @@ final class SQLiteConnection: BatchConnection {
 
     func afterCommit(_ body: @escaping @Sendable () -> Void) { afterCommitBodies.append(body) }
 
+    func announceChange() { announcesChange = true }
+
+    func didCommit() {
+        if announcesChange, let doorbell { Doorbell.ring(doorbell) }
+    }
+
     /// The statement for `sql`, its arguments bound: they live as long as `sql`, which `giveBack` takes last.
     private func take(_ sql: SQL) throws(StorageError) -> SQLiteStatement {
+        if let failure { throw failure }
         let key = StatementCache<SQLiteStatement>.Key(sql.text)
         let statement: SQLiteStatement
         if let found = statements.find(key), !found.isBusy {
@@ -254,7 +266,11 @@ final class SQLiteConnection: BatchConnection {
         do throws(StorageError) { try step(fixed.commit, "COMMIT") } catch { rollback() }
     }
 
-    func begin() throws(StorageError) { try step(fixed.beginWrite, "BEGIN IMMEDIATE") }
+    func begin() throws(StorageError) {
+        failure = nil
+        announcesChange = false
+        try step(fixed.beginWrite, "BEGIN IMMEDIATE")
+    }
 
     func commit() throws(StorageError) {
         let code = sqlite3_step(fixed.commit.handle)
