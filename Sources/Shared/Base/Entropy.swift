@@ -3,6 +3,8 @@ internal import CSystem
 /// The kernel had no randomness to give. Nothing that needs it may go on.
 public struct EntropyError: Error, Sendable {
     public let errno: Int32
+
+    public init(errno: Int32) { self.errno = errno }
 }
 
 /// Where randomness comes from: a value, so that tests choose it. The product's is getrandom(2).

@@ -1,2 +1,53 @@
 #pragma once
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+// curl_easy_setopt and curl_easy_getinfo are variadic, which Swift does not import: one function for each type of
+// argument. The option decides which one is right (curl_easy_setopt(3)).
+static inline CURLcode CCurl_setLong(CURL *handle, CURLoption option, long value) {
+    return curl_easy_setopt(handle, option, value);
+}
+static inline CURLcode CCurl_setSize(CURL *handle, CURLoption option, curl_off_t value) {
+    return curl_easy_setopt(handle, option, value);
+}
+static inline CURLcode CCurl_setString(CURL *handle, CURLoption option, const char *value) {
+    return curl_easy_setopt(handle, option, value);
+}
+static inline CURLcode CCurl_setPointer(CURL *handle, CURLoption option, const void *value) {
+    return curl_easy_setopt(handle, option, value);
+}
+static inline CURLcode CCurl_setList(CURL *handle, CURLoption option, struct curl_slist *value) {
+    return curl_easy_setopt(handle, option, value);
+}
+// The callbacks' types differ, and a Swift function converts only to the exact one.
+static inline CURLcode CCurl_setDataFunction(CURL *handle, CURLoption option, curl_write_callback value) {
+    return curl_easy_setopt(handle, option, value);
+}
+static inline CURLcode CCurl_setOpenSocketFunction(CURL *handle, curl_opensocket_callback value) {
+    return curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, value);
+}
+static inline long CCurl_responseCode(CURL *handle) {
+    long code = 0;
+    return curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &code) == CURLE_OK ? code : 0;
+}
+// The structure holds a sockaddr with more bytes behind it, which Swift cannot reach safely.
+// Copies the address: returns 4 or 16, the count of bytes, or 0 for any other family.
+static inline int CCurl_addressBytes(const struct curl_sockaddr *address, unsigned char out[16]) {
+    if (address->family == AF_INET && address->addrlen >= sizeof(struct sockaddr_in)) {
+        struct sockaddr_in v4;
+        memcpy(&v4, &address->addr, sizeof v4);
+        memcpy(out, &v4.sin_addr, 4);
+        return 4;
+    }
+    if (address->family == AF_INET6 && address->addrlen >= sizeof(struct sockaddr_in6)) {
+        struct sockaddr_in6 v6;
+        memcpy(&v6, (const void *)&address->addr, sizeof v6);
+        memcpy(out, &v6.sin6_addr, 16);
+        return 16;
+    }
+    return 0;
+}
+// A cast macro, which Swift does not import.
+static const curl_socket_t CCurl_socketBad = CURL_SOCKET_BAD;

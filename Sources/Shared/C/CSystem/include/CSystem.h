@@ -37,6 +37,9 @@ int csystem_random(void *bytes, size_t count);
 int csystem_protect_memory(void);
 // sync_file_range(2) with SYNC_FILE_RANGE_WRITE: starts write-back, waits for nothing.
 int csystem_start_writeback(int fd, int64_t offset, int64_t count);
+// The process's environment, NULL at its end: Swift 6 refuses the global variable itself.
+// Read it before any other thread runs.
+char *const *csystem_environment(void);
 // SO_RCVTIMEO and SO_SNDTIMEO of a socket: timeval and the options are awkward from Swift, and this is per request.
 void csystem_set_timeouts(int fd, int seconds);
 // Waits for fd to be readable or closed: 1, 0 after timeout_ms, -1 with errno (EINTR included).

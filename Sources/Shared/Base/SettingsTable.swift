@@ -1,0 +1,178 @@
+extension Settings {
+    // MARK: Names and addresses
+
+    public static let file = Setting(
+        "SKYSTEAD_SETTINGS_FILE", .text, default: nil,
+        help: """
+            A file of KEY=value lines with the settings below. The environment wins over the file. \
+            Without this key, /etc/skystead/skystead.env is read if it is there. Can only be set in the environment.
+            """)
+    public static let host = Setting(
+        "SKYSTEAD_HOST", .hostName, default: "localhost",
+        help: """
+            The name under which the service is reached: accounts, XRPC, the firehose. With localhost everything is \
+            meant for one machine: plain HTTP, and handles that end in .test.
+            """)
+    public static let publicURL = Setting(
+        "SKYSTEAD_PUBLIC_URL", .url(["https", "http"]), default: nil,
+        help: """
+            Where the world finds the service, apart from the port that the web server listens on. \
+            Without it: https:// and SKYSTEAD_HOST, or http://localhost and SKYSTEAD_PORT. http is for localhost only.
+            """)
+    public static let port = Setting(
+        "SKYSTEAD_PORT", .integer(1...65_535), default: "8080",
+        help: "The port of the web server that `skystead up` starts. An installed web server has its own file.")
+    public static let handleDomains = Setting(
+        "SKYSTEAD_HANDLE_DOMAINS", .hosts, default: "",
+        help: """
+            The domains under which people may take a handle, as name.domain. \
+            Without it: SKYSTEAD_HOST, or test on localhost.
+            """)
+    public static let sitesDomain = Setting(
+        "SKYSTEAD_SITES_DOMAIN", .host, default: nil, reserved: true,
+        help: "The domain of hosted sites: a registrable domain apart from SKYSTEAD_HOST.")
+    public static let wikiDomain = Setting(
+        "SKYSTEAD_WIKI_DOMAIN", .host, default: nil, reserved: true,
+        help: "The domain of hosted wikis: a registrable domain apart from SKYSTEAD_HOST.")
+
+    // MARK: Where state lives
+
+    public static let dataDirectory = Setting(
+        "SKYSTEAD_DATA_DIR", .path, default: "./data",
+        help: "The one directory that holds all state: database, blobs, keys. Back this up.")
+    public static let runDirectory = Setting(
+        "SKYSTEAD_RUN_DIR", .text, default: nil,
+        help: "The directory of the sockets. Without it: run inside SKYSTEAD_DATA_DIR.")
+    public static let databaseURL = Setting(
+        "SKYSTEAD_DATABASE_URL", .secret, default: nil, secret: true,
+        help: """
+            postgres://user:password@host/database. Without it: SQLite, in skystead.sqlite inside SKYSTEAD_DATA_DIR.
+            """
+    )
+    public static let databaseConnections = Setting(
+        "SKYSTEAD_DATABASE_CONNECTIONS", .integer(1...256), default: "16",
+        help: "The most connections that one process opens to PostgreSQL, or the most readers of SQLite.")
+    public static let sealingKey = Setting(
+        "SKYSTEAD_SEALING_KEY", .secret, default: nil, secret: true,
+        help: """
+            The key under which every other key is sealed: 64 hexadecimal digits. \
+            Without it: keys/sealing.key inside SKYSTEAD_DATA_DIR, which `skystead migrate` makes once. \
+            Whoever has this and the database has every account's signing key; without it they are lost.
+            """)
+
+    // MARK: Accounts
+
+    public static let inviteRequired = Setting(
+        "SKYSTEAD_INVITE_REQUIRED", .flag, default: "yes",
+        help: "Whether a new account needs an invite code (`skystead invite`).")
+    public static let adminPassword = Setting(
+        "SKYSTEAD_ADMIN_PASSWORD", .secret, default: nil, secret: true,
+        help: "The password of the admin methods (HTTP Basic, user admin). Without it they refuse everyone.")
+    public static let contactEmail = Setting(
+        "SKYSTEAD_CONTACT_EMAIL", .text, default: nil,
+        help: "Shown by describeServer: whom to write to about this server.")
+    public static let privacyPolicyURL = Setting(
+        "SKYSTEAD_PRIVACY_POLICY_URL", .url(["https", "http"]), default: nil, help: "Shown by describeServer.")
+    public static let termsOfServiceURL = Setting(
+        "SKYSTEAD_TERMS_OF_SERVICE_URL", .url(["https", "http"]), default: nil, help: "Shown by describeServer.")
+
+    // MARK: Limits
+
+    public static let blobSizeMax = Setting(
+        "SKYSTEAD_BLOB_SIZE_MAX", .size(1...(2 << 30)), default: "100M",
+        help: "The largest blob that an account may upload. The web server's own limit must be at least this.")
+    public static let rateLimits = Setting(
+        "SKYSTEAD_RATE_LIMITS", .flag, default: "yes",
+        help: "Whether callers have budgets. Turn it off for a benchmark on a closed machine only.")
+    public static let eventWindowHours = Setting(
+        "SKYSTEAD_EVENT_WINDOW_HOURS", .integer(1...8_760), default: "72",
+        help: "How long the firehose keeps events for those who come back with a cursor.")
+
+    // MARK: The network
+
+    public static let plcURL = Setting(
+        "SKYSTEAD_PLC_URL", .requiredURL, default: "https://plc.directory",
+        help: "The PLC directory that new identities are registered with.")
+    public static let appViewURL = Setting(
+        "SKYSTEAD_APPVIEW_URL", .url(["https", "http"]), default: nil, reserved: true,
+        help: "The AppView that app.bsky.* calls are passed on to.")
+    public static let appViewDID = Setting(
+        "SKYSTEAD_APPVIEW_DID", .did, default: nil, reserved: true, help: "The DID of that AppView.")
+    public static let crawlers = Setting(
+        "SKYSTEAD_CRAWLERS", .urls, default: "", reserved: true,
+        help: "Relays that are told when there is something new.")
+    public static let extraCAFile = Setting(
+        "SKYSTEAD_EXTRA_CA_FILE", .text, default: nil,
+        help: "Certificates in PEM that are trusted for outbound requests beside the system's.")
+    public static let hostOverrides = Setting(
+        "SKYSTEAD_HOST_OVERRIDES", .overrides, default: "",
+        help: "Addresses for names, in place of DNS: for tests and split DNS.")
+    public static let allowPrivateHosts = Setting(
+        "SKYSTEAD_ALLOW_PRIVATE_HOSTS", .hosts, default: "",
+        help: """
+            Hosts that outbound requests may reach although their address is private or loopback. \
+            Named one by one: this is the only hole in the guard against request forgery.
+            """)
+    public static let dnsServers = Setting(
+        "SKYSTEAD_DNS_SERVERS", .addresses, default: "",
+        help: "DNS servers for handle look-ups. Without it: those of /etc/resolv.conf.")
+    public static let smtpURL = Setting(
+        "SKYSTEAD_SMTP_URL", .secret, default: nil, secret: true, reserved: true,
+        help: "smtps://user:password@host: where mail is handed over.")
+    public static let mailFrom = Setting(
+        "SKYSTEAD_MAIL_FROM", .text, default: nil, reserved: true, help: "The sender of that mail.")
+
+    // MARK: Object storage
+
+    public static let s3Endpoint = Setting(
+        "SKYSTEAD_S3_ENDPOINT", .url(["https", "http"]), default: nil, reserved: true,
+        help: "S3-compatible storage for blobs. Without it: files.")
+    public static let s3Bucket = Setting(
+        "SKYSTEAD_S3_BUCKET", .text, default: nil, reserved: true, help: "Its bucket.")
+    public static let s3Region = Setting(
+        "SKYSTEAD_S3_REGION", .text, default: nil, reserved: true, help: "Its region.")
+    public static let s3AccessKeyID = Setting(
+        "SKYSTEAD_S3_ACCESS_KEY_ID", .text, default: nil, reserved: true, help: "Its access key.")
+    public static let s3SecretAccessKey = Setting(
+        "SKYSTEAD_S3_SECRET_ACCESS_KEY", .secret, default: nil, secret: true, reserved: true, help: "Its secret key.")
+
+    // MARK: Processes
+
+    public static let threads = Setting(
+        "SKYSTEAD_THREADS", .integer(1...512), default: "24",
+        help: "Requests that one responder works on at once. The rest waits in the socket's backlog.")
+    public static let drainSeconds = Setting(
+        "SKYSTEAD_DRAIN_SECONDS", .integer(1...600), default: "25",
+        help: "How long a process that was asked to stop may take to finish what it has begun.")
+    public static let metricsPort = Setting(
+        "SKYSTEAD_METRICS_PORT", .integer(0...65_535), default: "0",
+        help: "A port on 127.0.0.1 with the XRPC responder's figures for Prometheus at /metrics. 0: none.")
+    public static let streamPort = Setting(
+        "SKYSTEAD_STREAM_PORT", .integer(0...65_535), default: "0",
+        help: "A port on 127.0.0.1 for the firehose, beside its unix socket. 0: none.")
+    public static let logLevel = Setting(
+        "SKYSTEAD_LOG_LEVEL", .word(["debug", "info", "warning", "error"]), default: "info",
+        help: "The least important level that is logged.")
+
+    /// The table, by headings, in the order of the documents.
+    static let table: [(heading: String, rows: [any SettingRow])] = [
+        ("Names and addresses", [file, host, publicURL, port, handleDomains, sitesDomain, wikiDomain]),
+        ("Where state lives", [dataDirectory, runDirectory, databaseURL, databaseConnections, sealingKey]),
+        (
+            "Accounts",
+            [inviteRequired, adminPassword, contactEmail, privacyPolicyURL, termsOfServiceURL]
+        ),
+        ("Limits", [blobSizeMax, rateLimits, eventWindowHours]),
+        (
+            "The network",
+            [
+                plcURL, appViewURL, appViewDID, crawlers, extraCAFile, hostOverrides, allowPrivateHosts, dnsServers,
+                smtpURL, mailFrom,
+            ]
+        ),
+        ("Object storage", [s3Endpoint, s3Bucket, s3Region, s3AccessKeyID, s3SecretAccessKey]),
+        ("Processes", [threads, drainSeconds, metricsPort, streamPort, logLevel]),
+    ]
+
+    static let rows: [any SettingRow] = table.flatMap(\.rows)
+}

@@ -1,0 +1,277 @@
+internal import Base
+internal import CCurl
+internal import Glibc
+
+/// The state of one hop while curl drives it: what the callbacks read and fill.
+final class Exchange {
+    let url: OutboundURL
+    let request: HTTPRequest
+    /// False after a redirect to another origin: credentials stay behind.
+    let isSameOrigin: Bool
+    var head: ((HTTPResponseHead) -> Bool)?
+    var body: ((UnsafeRawBufferPointer) -> Bool)?
+    var handle: UnsafeMutableRawPointer?
+
+    var response = HTTPResponseHead()
+    var addressRefused = false
+    var fault: HTTPClientError?
+    /// The `Location`, when this response redirects and the request asks that redirects mean something.
+    private(set) var redirect: Bytes?
+
+    private var headerCount = 0
+    private var headerSize = 0
+    private var bodyCount = 0
+    private var headIsComplete = false
+    private var headWasGiven = false
+
+    init(url: OutboundURL, request: HTTPRequest, isSameOrigin: Bool) {
+        self.url = url
+        self.request = request
+        self.isSameOrigin = isSameOrigin
+    }
+
+    /// One header line, the status line and the empty line included. False ends the exchange.
+    func take(line: Bytes) -> Bool {
+        headerCount += 1
+        headerSize += line.count
+        // The status line and the empty line are no fields.
+        guard headerCount <= HTTPClient.headerCountMax + 2, headerSize <= HTTPClient.headerSizeMax else {
+            fault = .tooLarge
+            return false
+        }
+        if bodyCount > 0 { return true }  // trailers mean nothing here
+        var content = line
+        while let last = content.last, last == 0x0A || last == 0x0D { content = content.upTo(content.count - 1) }
+        if content.isEmpty { return finishHead() }
+        // A status line: the first, or the one after an interim response (1xx).
+        if content.starts(with: "HTTP/") {
+            headIsComplete = false
+            response = HTTPResponseHead()
+            return true
+        }
+        guard !headIsComplete else { return true }
+        guard let colon = content.position(of: 0x3A), content.upTo(colon).allSatisfy({ HTTPSyntax.isToken($0) }) else {
+            fault = .malformedResponse
+            return false
+        }
+        let name = content.upTo(colon).lowercasedASCII
+        let value = HTTPSyntax.trimmed(content.from(colon + 1))
+        // Two lengths are two messages (RFC 9112 §6.3): nobody knows which one the sender meant.
+        if name == "content-length", let earlier = response[name], earlier != value {
+            fault = .malformedResponse
+            return false
+        }
+        response.headers.append((name, value))
+        return true
+    }
+
+    private func finishHead() -> Bool {
+        if headIsComplete { return true }
+        response.status = handle.map { Int(CCurl_responseCode($0)) } ?? 0
+        headIsComplete = true
+        switch response.status {
+        case 301, 302, 303, 307, 308:
+            let locations = response.headers.filter { $0.name == "location" }
+            guard request.redirects != .returned, !locations.isEmpty else { return true }
+            let isFollowable = request.method == .get || request.method == .head
+            guard locations.count == 1, isFollowable, request.redirects != .refused else {
+                fault = .redirectNotAllowed
+                return false
+            }
+            redirect = locations[0].value
+        default: break
+        }
+        return true
+    }
+
+    /// A piece of the body. False ends the exchange.
+    func take(body piece: UnsafeRawBufferPointer) -> Bool {
+        bodyCount &+= piece.count
+        guard bodyCount <= (redirect == nil ? request.sizeMax : HTTPClient.redirectBodySizeMax) else {
+            fault = .tooLarge
+            return false
+        }
+        if redirect != nil { return true }
+        guard giveHead(), body?(piece) ?? false else {
+            fault = fault ?? .stopped
+            return false
+        }
+        return true
+    }
+
+    /// Gives the head to the caller, once, as late as the first piece of the body or the end.
+    func giveHead() -> Bool {
+        if headWasGiven || redirect != nil { return true }
+        headWasGiven = true
+        return head?(response) ?? false
+    }
+}
+
+/// The options of one exchange, and the C memory that they point to.
+final class Options {
+    private let handle: UnsafeMutableRawPointer
+    private let exchange: Exchange
+    private let configuration: HTTPClient.Configuration
+    private var lists: [UnsafeMutablePointer<curl_slist>] = []
+    private var bodyCopy: UnsafeMutableRawPointer?
+    private var isGood = true
+
+    init(handle: Handle, exchange: Exchange, configuration: HTTPClient.Configuration) {
+        self.handle = handle.pointer
+        self.exchange = exchange
+        self.configuration = configuration
+    }
+
+    /// After the exchange: curl copies strings, but neither lists nor bodies.
+    func free() {
+        lists.forEach { curl_slist_free_all($0) }
+        lists = []
+        bodyCopy?.deallocate()
+        bodyCopy = nil
+    }
+
+    private func set(_ option: CURLoption, _ value: Int) {
+        isGood = CCurl_setLong(handle, option, value) == CURLE_OK && isGood
+    }
+    private func set(_ option: CURLoption, _ value: Bytes) {
+        let text = value.array + [0]
+        let code = text.withUnsafeBytes { CCurl_setString(handle, option, $0.bindMemory(to: CChar.self).baseAddress) }
+        isGood = code == CURLE_OK && isGood
+    }
+    private func set(_ option: CURLoption, _ lines: [Bytes]) {
+        var list: UnsafeMutablePointer<curl_slist>?
+        for line in lines {
+            let longer = (line.array + [0]).withUnsafeBytes {
+                curl_slist_append(list, $0.bindMemory(to: CChar.self).baseAddress)
+            }
+            guard let longer else { return isGood = false }
+            list = longer
+        }
+        guard let list else { return }
+        lists.append(list)
+        isGood = CCurl_setList(handle, option, list) == CURLE_OK && isGood
+    }
+
+    /// Sets everything; false when curl refused anything (it must then not be used).
+    func apply(milliseconds: Int) -> Bool {
+        setGuards(milliseconds: milliseconds)
+        setCallbacks()
+        setMessage()
+        return isGood
+    }
+
+    private func setGuards(milliseconds: Int) {
+        let request = exchange.request
+        set(CURLOPT_NOSIGNAL, 1)
+        set(CURLOPT_PROTOCOLS_STR, exchange.url.isSecure ? "https" : "http")
+        set(CURLOPT_FOLLOWLOCATION, 0)
+        set(CURLOPT_PROXY, "")
+        set(CURLOPT_NOPROXY, "*")
+        set(CURLOPT_NETRC, Int(CURL_NETRC_IGNORED.rawValue))
+        set(CURLOPT_DISALLOW_USERNAME_IN_URL, 1)
+        set(CURLOPT_PATH_AS_IS, 1)
+        set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1)
+        set(CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2)
+        set(CURLOPT_SSL_VERIFYPEER, 1)
+        set(CURLOPT_SSL_VERIFYHOST, 2)
+        set(CURLOPT_MAXCONNECTS, HTTPClient.connectionsKept)
+        set(CURLOPT_TIMEOUT_MS, milliseconds)
+        set(CURLOPT_CONNECTTIMEOUT_MS, min(milliseconds, HTTPClient.connectMilliseconds))
+        set(CURLOPT_LOW_SPEED_LIMIT, HTTPClient.slowBytesPerSecond)
+        set(CURLOPT_LOW_SPEED_TIME, request.slowSeconds)
+        // 0 would mean no limit, and a HEAD declares a body that never comes.
+        let declaredMax = request.method == .head ? 0 : curl_off_t(max(1, request.sizeMax))
+        isGood = CCurl_setSize(handle, CURLOPT_MAXFILESIZE_LARGE, declaredMax) == CURLE_OK && isGood
+        // CAPATH keeps its default, the system's hashed directory, so this adds to it.
+        if let file = configuration.extraCAFile { set(CURLOPT_CAINFO, file) }
+        if let address = configuration.hostOverrides[exchange.url.host] {
+            set(CURLOPT_RESOLVE, [exchange.url.host + ":" + Bytes(String(exchange.url.port)) + ":" + address])
+        }
+    }
+
+    private func setCallbacks() {
+        let context = Unmanaged.passUnretained(exchange).toOpaque()
+        let results = [
+            CCurl_setPointer(handle, CURLOPT_CURLU, UnsafeRawPointer(exchange.url.handle)),
+            CCurl_setOpenSocketFunction(handle, openGuardedSocket),
+            CCurl_setPointer(handle, CURLOPT_OPENSOCKETDATA, context),
+            CCurl_setDataFunction(handle, CURLOPT_HEADERFUNCTION, takeHeaderLine),
+            CCurl_setPointer(handle, CURLOPT_HEADERDATA, context),
+            CCurl_setDataFunction(handle, CURLOPT_WRITEFUNCTION, takeBodyPiece),
+            CCurl_setPointer(handle, CURLOPT_WRITEDATA, context),
+        ]
+        isGood = results.allSatisfy { $0 == CURLE_OK } && isGood
+    }
+
+    /// Fields that stay behind when a redirect leaves the origin.
+    private static let credentials: Set<Bytes> = ["authorization", "cookie", "dpop"]
+
+    private func setMessage() {
+        let request = exchange.request
+        switch request.method {
+        case .get: set(CURLOPT_HTTPGET, 1)
+        case .head: set(CURLOPT_NOBODY, 1)
+        case .post: set(CURLOPT_POST, 1)
+        case .put, .delete: set(CURLOPT_CUSTOMREQUEST, Bytes(request.method.rawValue))
+        }
+        if let body = request.body ?? (request.method == .post ? Bytes() : nil) { setBody(body) }
+        set(CURLOPT_USERAGENT, configuration.userAgent)
+        // curl would add these of itself.
+        var lines: [Bytes] = ["Expect:"]
+        if !request.headers.contains(where: { $0.name.lowercasedASCII == "content-type" }) {
+            lines.append("Content-Type:")
+        }
+        for (name, value) in request.headers
+        where exchange.isSameOrigin || !Self.credentials.contains(name.lowercasedASCII) {
+            lines.append(value.isEmpty ? name + ";" : name + ": " + value)
+        }
+        set(CURLOPT_HTTPHEADER, lines)
+    }
+
+    private func setBody(_ body: Bytes) {
+        let copy = UnsafeMutableRawPointer.allocate(byteCount: max(1, body.count), alignment: 16)
+        body.withUnsafeBytes { source in
+            if let base = source.baseAddress { copy.copyMemory(from: base, byteCount: source.count) }
+        }
+        bodyCopy = copy
+        let size = CCurl_setSize(handle, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count))
+        let fields = CCurl_setPointer(handle, CURLOPT_POSTFIELDS, copy)
+        isGood = size == CURLE_OK && fields == CURLE_OK && isGood
+    }
+}
+
+/// The address guard: the last code before a socket exists. What it refuses never gets a packet.
+private func openGuardedSocket(
+    _ context: UnsafeMutableRawPointer?, _ purpose: curlsocktype, _ address: UnsafeMutablePointer<curl_sockaddr>?
+) -> curl_socket_t {
+    guard let context, let address else { return CCurl_socketBad }
+    let exchange = Unmanaged<Exchange>.fromOpaque(context).takeUnretainedValue()
+    if !exchange.url.isPrivateAllowed {
+        var bytes = [UInt8](repeating: 0, count: 16)
+        let count = Int(CCurl_addressBytes(address, &bytes))
+        // One refused address ends the exchange: a name with a private address among its answers is an attack.
+        guard !exchange.addressRefused, GlobalAddress.allows([UInt8](bytes.prefix(count))) else {
+            exchange.addressRefused = true
+            return CCurl_socketBad
+        }
+    }
+    return socket(
+        address.pointee.family, address.pointee.socktype | Int32(SOCK_CLOEXEC.rawValue), address.pointee.protocol)
+}
+
+private func takeHeaderLine(
+    _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+) -> Int {
+    guard let bytes, let context else { return 0 }
+    let exchange = Unmanaged<Exchange>.fromOpaque(context).takeUnretainedValue()
+    // curl always passes size 1.
+    return exchange.take(line: Bytes(UnsafeRawBufferPointer(start: bytes, count: count))) ? count : 0
+}
+
+private func takeBodyPiece(
+    _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+) -> Int {
+    guard let bytes, let context, count > 0 else { return 0 }
+    let exchange = Unmanaged<Exchange>.fromOpaque(context).takeUnretainedValue()
+    return exchange.take(body: UnsafeRawBufferPointer(start: bytes, count: count)) ? count : 0
+}

@@ -1,0 +1,20 @@
+internal import Base
+
+/// The characters of RFC 9110.
+enum HTTPSyntax {
+    /// `tchar`: what a field name or a method is made of (RFC 9110 §5.6.2).
+    static func isToken(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+        case 0x21, 0x23, 0x24, 0x25, 0x26, 0x27, 0x2A, 0x2B, 0x2D, 0x2E, 0x5E, 0x5F, 0x60, 0x7C, 0x7E: true
+        default: false
+        }
+    }
+
+    /// Without the optional white space around a field value (RFC 9110 §5.6.3).
+    static func trimmed(_ value: Bytes) -> Bytes {
+        let start = value.firstIndex { $0 != 0x20 && $0 != 0x09 } ?? value.count
+        let end = value.lastIndex { $0 != 0x20 && $0 != 0x09 }.map { $0 + 1 } ?? start
+        return value.slice(start..<end)
+    }
+}

@@ -1,0 +1,101 @@
+public import Base
+
+/// One outbound request. Every limit is a field with a strict default; the caller loosens what it must.
+public struct HTTPRequest: Sendable {
+    public enum Method: String, Sendable {
+        case get = "GET"
+        case head = "HEAD"
+        case post = "POST"
+        case put = "PUT"
+        case delete = "DELETE"
+    }
+
+    /// What a 301, 302, 303, 307 or 308 with a `Location` means.
+    public enum Redirects: Sendable, Equatable {
+        /// An error: client metadata, keys and DID documents must be at their address (OAuth client id metadata).
+        case refused
+        /// Up to `max` hops, for `GET` and `HEAD`; each hop passes every check again.
+        case followed(max: Int)
+        /// The caller gets the response as it is.
+        case returned
+    }
+
+    public var method: Method
+    public var url: Bytes
+    /// Fields to send. `Host`, `Content-Length`, `Connection` and `Transfer-Encoding` are the client's to make.
+    public var headers: [(name: Bytes, value: Bytes)]
+    public var body: Bytes?
+    /// The whole exchange, hops included.
+    public var deadlineMilliseconds = 10_000
+    /// The longest response body in bytes; one byte more is `tooLarge`.
+    public var sizeMax: Int
+    public var redirects: Redirects
+    /// The exchange ends with `timeout` when it stays below `HTTPClient.slowBytesPerSecond` for so long.
+    public var slowSeconds = 5
+
+    public init(
+        _ method: Method = .get, _ url: Bytes, headers: [(name: Bytes, value: Bytes)] = [], body: Bytes? = nil,
+        sizeMax: Int = 65_536, redirects: Redirects = .refused
+    ) {
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.sizeMax = sizeMax
+        self.redirects = redirects
+    }
+}
+
+/// The status line and the fields of a response: names in lower case, values as sent, in the order of arrival.
+public struct HTTPResponseHead: Sendable {
+    public internal(set) var status = 0
+    public internal(set) var headers: [(name: Bytes, value: Bytes)] = []
+
+    /// The first value of `name` (lower case), or nil.
+    public subscript(_ name: Bytes) -> Bytes? { headers.first { $0.name == name }?.value }
+}
+
+/// A response in memory.
+public struct HTTPResponse: Sendable {
+    public let status: Int
+    public let headers: [(name: Bytes, value: Bytes)]
+    public let body: [UInt8]
+
+    /// The first value of `name` (lower case), or nil.
+    public subscript(_ name: Bytes) -> Bytes? { headers.first { $0.name == name }?.value }
+}
+
+/// Why an outbound request got no response that may be used.
+public enum HTTPClientError: Error, Equatable, Sendable {
+    /// The address was refused before anything was sent.
+    case invalidURL(URLFault)
+    /// A header that can't be sent, or a limit that is none: a mistake of the caller's.
+    case invalidRequest
+    /// The name led to an address that is not public (or the only reachable one was not).
+    case addressNotAllowed
+    case timeout
+    /// The body, the header fields or their count went over the limit.
+    case tooLarge
+    case redirectNotAllowed
+    /// No TLS, or a certificate that doesn't hold for the name.
+    case tls
+    /// The name did not resolve or nothing answered.
+    case unreachable
+    /// What came was not one whole HTTP response.
+    case malformedResponse
+    /// The caller's sink asked to stop.
+    case stopped
+}
+
+/// What is wrong with a URL. The description is fit for an error message.
+public enum URLFault: Error, Equatable, Sendable, CustomStringConvertible {
+    case malformed, httpsRequired, hostNotPublic
+
+    public var description: String {
+        switch self {
+        case .malformed: "invalid URL"
+        case .httpsRequired: "https required"
+        case .hostNotPublic: "host must be a public DNS name"
+        }
+    }
+}

@@ -1,0 +1,40 @@
+/// A SQLite file: WAL, every write durable when it returns, one writing connection shared by group commit, and a
+/// bounded pool of reading connections that are opened when they are first needed.
+///
+/// Other processes may read and write the same file at the same time.
+public final class SQLite: MigratableDatabase {
+    public let dialect = Dialect.sqlite
+    /// The most connections that read at the same time; one more reader waits, at most 5 s.
+    public static let readerCountMax = 16
+
+    private let doorbell: String?
+    private let writer: GroupCommit<SQLiteConnection>
+    private let readers: ConnectionPool<SQLiteConnection>
+
+    /// Opens the file, creating it when it is not there. Throws `StorageError.unsafeSetting` when a setting that
+    /// durability or integrity rests on is not in force, `.refused` when it is not a database.
+    /// `doorbell` is the path of the socket that `changeSignal` makes and announced changes ring (107 bytes at most).
+    public convenience init(path: String, doorbell: String? = nil) throws(StorageError) {
+        try self.init(path: path, doorbell: doorbell, settings: SQLiteConnection.settings)
+    }
+
+    init(path: String, doorbell: String? = nil, settings: [SQLiteConnection.Setting]) throws(StorageError) {
+        self.doorbell = doorbell
+        let first = try SQLiteConnection(path: path, isReader: false, doorbell: doorbell, settings: settings)
+        writer = GroupCommit(connection: first) { () throws(StorageError) in
+            try SQLiteConnection(path: path, isReader: false, doorbell: doorbell)
+        }
+        readers = ConnectionPool(countMax: Self.readerCountMax) { () throws(StorageError) in
+            try SQLiteConnection(path: path, isReader: true)
+        }
+    }
+
+    public func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result { try writer.write(body) }
+    public func read<Result>(_ body: (any Reader) throws -> Result) throws -> Result { try readers.read(body) }
+
+    /// Throws `StorageError.unsafeSetting` when this was opened without a doorbell, `SystemError` when it can't be made.
+    public func changeSignal() throws -> any ChangeSignal {
+        guard let doorbell else { throw StorageError.unsafeSetting("no doorbell") }
+        return try Doorbell(path: doorbell)
+    }
+}

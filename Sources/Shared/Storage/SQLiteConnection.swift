@@ -1,0 +1,317 @@
+internal import Base
+internal import CSQLite
+internal import Glibc
+
+/// One connection to a SQLite file, used by one thread at a time.
+final class SQLiteConnection: BatchConnection, ReadConnection {
+    /// A setting that is made and then read back: `query` must answer `wanted`.
+    struct Setting: Sendable {
+        let statement: String
+        let query: String
+        let wanted: String
+    }
+
+    /// The settings that durability, integrity and memory rest on. A new database takes all of them; an old one too.
+    /// `synchronous = FULL` (2): 500 commits make 509 syncs, under NORMAL 8, and NORMAL's loss is silent.
+    /// secure_delete stays what Debian's build has; the cache is in KiB.
+    static let settings: [Setting] = [
+        Setting(statement: "PRAGMA journal_mode = WAL", query: "PRAGMA journal_mode", wanted: "wal"),
+        Setting(statement: "PRAGMA synchronous = FULL", query: "PRAGMA synchronous", wanted: "2"),
+        Setting(statement: "PRAGMA foreign_keys = ON", query: "PRAGMA foreign_keys", wanted: "1"),
+        Setting(statement: "PRAGMA trusted_schema = OFF", query: "PRAGMA trusted_schema", wanted: "0"),
+        Setting(statement: "PRAGMA cell_size_check = ON", query: "PRAGMA cell_size_check", wanted: "1"),
+        Setting(statement: "PRAGMA mmap_size = 0", query: "PRAGMA mmap_size", wanted: "0"),
+        Setting(statement: "PRAGMA cache_size = -1536", query: "PRAGMA cache_size", wanted: "-1536"),
+        Setting(
+            statement: "PRAGMA journal_size_limit = 67108864", query: "PRAGMA journal_size_limit", wanted: "67108864"),
+    ]
+
+    /// The most prepared statements kept on a connection.
+    static let statementCountMax = 128
+    /// How long a statement waits for another process's lock before it throws `.busy`.
+    static let busyMillisecondsMax: UInt64 = 5_000
+
+    private let handle: OpaquePointer
+    private let busySince: UnsafeMutablePointer<UInt64>
+    private var statements = StatementCache<SQLiteStatement>(countMax: statementCountMax)
+    private let fixed: Fixed
+
+    var failure: StorageError?
+    var afterCommitBodies: [@Sendable () -> Void] = []
+    private(set) var isUsable = true
+    private var announcesChange = false
+    private let doorbell: String?
+
+    /// The statements of every transaction, out of the cache's way.
+    private struct Fixed {
+        let beginRead, beginWrite, commit, rollback, savepoint, release, rollbackTo: SQLiteStatement
+    }
+
+    /// Opens (and creates, mode 0600 by the umask of the caller) the file and makes and checks every setting.
+    init(
+        path: String, isReader: Bool, doorbell: String? = nil, settings: [Setting] = SQLiteConnection.settings
+    ) throws(StorageError) {
+        self.doorbell = doorbell
+        var opened: OpaquePointer?
+        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (isReader ? 0 : SQLITE_OPEN_CREATE)
+        let code = sqlite3_open_v2(path, &opened, flags, nil)
+        guard code == SQLITE_OK, let opened else {
+            let message = String(cString: sqlite3_errstr(code))
+            sqlite3_close_v2(opened)
+            throw .refused(code: String(code), message: "open: \(message)", sql: "")
+        }
+        busySince = .allocate(capacity: 1)
+        busySince.initialize(to: 0)
+        do throws(StorageError) {
+            try Self.configure(opened, busySince, isReader: isReader, settings)
+            fixed = Fixed(
+                beginRead: try Self.prepare("BEGIN", opened), beginWrite: try Self.prepare("BEGIN IMMEDIATE", opened),
+                commit: try Self.prepare("COMMIT", opened), rollback: try Self.prepare("ROLLBACK", opened),
+                savepoint: try Self.prepare("SAVEPOINT one", opened),
+                release: try Self.prepare("RELEASE one", opened),
+                rollbackTo: try Self.prepare("ROLLBACK TO one", opened))
+        } catch {
+            sqlite3_close_v2(opened)
+            busySince.deallocate()
+            throw error
+        }
+        handle = opened
+    }
+
+    deinit {
+        statements.removeAll()
+        // v2: statements still held elsewhere are finalized by their own deinit, the file is closed after them.
+        sqlite3_close_v2(handle)
+        busySince.deallocate()
+    }
+
+    private static func configure(
+        _ handle: OpaquePointer, _ busySince: UnsafeMutablePointer<UInt64>, isReader: Bool, _ settings: [Setting]
+    ) throws(StorageError) {
+        sqlite3_extended_result_codes(handle, 1)
+        sqlite3_busy_handler(handle, waitWhileBusy, busySince)
+        let flags: [(operation: Int32, value: Int32, name: String)] = [
+            (SQLITE_DBCONFIG_DEFENSIVE, 1, "defensive"), (SQLITE_DBCONFIG_DQS_DML, 0, "dqs_dml"),
+            (SQLITE_DBCONFIG_DQS_DDL, 0, "dqs_ddl"), (SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, "trusted_schema"),
+        ]
+        for flag in flags {
+            var now: Int32 = -1
+            guard CSQLite_config(handle, flag.operation, flag.value, &now) == SQLITE_OK, now == flag.value else {
+                throw .unsafeSetting("\(flag.name) is \(now)")
+            }
+        }
+        for setting in settings {
+            _ = try firstColumn(setting.statement, handle)
+        }
+        // A reader that meets an INSERT … RETURNING must refuse it.
+        if isReader { _ = try firstColumn("PRAGMA query_only = ON", handle) }
+        // What is asked is what must be in force, not what was passed in.
+        for setting in Self.settings {
+            let found = try firstColumn(setting.query, handle)
+            if found != setting.wanted { throw .unsafeSetting("\(setting.query) is \(found)") }
+        }
+        if isReader, try firstColumn("PRAGMA query_only", handle) != "1" { throw .unsafeSetting("query_only") }
+    }
+
+    /// The first column of the first row as text; empty when there is no row.
+    private static func firstColumn(_ sql: String, _ handle: OpaquePointer) throws(StorageError) -> String {
+        let statement = try prepare(sql, handle)
+        var found = ""
+        while true {
+            let code = sqlite3_step(statement.handle)
+            guard code == SQLITE_ROW else {
+                withExtendedLifetime(statement) {}
+                if code == SQLITE_DONE { return found }
+                throw error(code, handle, sql)
+            }
+            if found.isEmpty, let text = sqlite3_column_text(statement.handle, 0) { found = String(cString: text) }
+        }
+    }
+
+    private static func prepare(_ sql: String, _ handle: OpaquePointer) throws(StorageError) -> SQLiteStatement {
+        var statement: OpaquePointer?
+        let code = sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
+        guard code == SQLITE_OK else { throw error(code, handle, sql) }
+        guard let statement else { throw .refused(code: "0", message: "empty statement", sql: sql) }
+        return SQLiteStatement(statement)
+    }
+
+    private static func error(_ code: Int32, _ handle: OpaquePointer, _ sql: String) -> StorageError {
+        let message = String(cString: sqlite3_errmsg(handle))
+        switch code & 0xFF {
+        case SQLITE_BUSY, SQLITE_LOCKED: return .busy
+        case SQLITE_FULL: return .full
+        case SQLITE_CONSTRAINT: return .constraint(message: message, sql: sql)
+        // SQLite has no code for a full disk or quota where it grows the shared memory file.
+        case SQLITE_IOERR where [ENOSPC, EDQUOT].contains(sqlite3_system_errno(handle)): return .full
+        default: return .refused(code: String(code), message: message, sql: sql)
+        }
+    }
+
+    private func failed(_ code: Int32, _ sql: String) -> StorageError {
+        let error = Self.error(code, handle, sql)
+        if failure == nil { failure = error }
+        switch code & 0xFF {
+        // What the connection knows of the file can't be trusted any more.
+        case SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_CANTOPEN: isUsable = false
+        default: break
+        }
+        return error
+    }
+
+    // MARK: Statements
+
+    func each(_ sql: SQL, _ body: (any Row) throws -> Bool) throws {
+        let statement = try take(sql)
+        defer { giveBack(statement, sql) }
+        let row = SQLiteRow(statement: statement)
+        while true {
+            let code = sqlite3_step(statement.handle)
+            if code == SQLITE_ROW {
+                guard try body(row) else { return }
+            } else if code == SQLITE_DONE {
+                return
+            } else {
+                throw failed(code, sql.text)
+            }
+        }
+    }
+
+    func run(_ sql: SQL) throws -> Int {
+        let statement = try take(sql)
+        defer { giveBack(statement, sql) }
+        let before = sqlite3_total_changes64(handle)
+        while true {
+            let code = sqlite3_step(statement.handle)
+            if code == SQLITE_DONE { break }
+            if code != SQLITE_ROW { throw failed(code, sql.text) }
+        }
+        // A statement that changes nothing leaves sqlite3_changes at what the one before it had changed.
+        return sqlite3_total_changes64(handle) == before ? 0 : Int(sqlite3_changes64(handle))
+    }
+
+    func afterCommit(_ body: @escaping @Sendable () -> Void) { afterCommitBodies.append(body) }
+
+    func announceChange() { announcesChange = true }
+
+    func didCommit() {
+        if announcesChange, let doorbell { Doorbell.ring(doorbell) }
+    }
+
+    /// The statement for `sql`, its arguments bound: they live as long as `sql`, which `giveBack` takes last.
+    private func take(_ sql: SQL) throws(StorageError) -> SQLiteStatement {
+        if let failure { throw failure }
+        let key = StatementCache<SQLiteStatement>.Key(sql.text)
+        let statement: SQLiteStatement
+        if let found = statements.find(key), !found.isBusy {
+            statement = found
+        } else {
+            do throws(StorageError) {
+                statement = try Self.prepare(sql.text, handle)
+            } catch {
+                if failure == nil { failure = error }
+                throw error
+            }
+            _ = statements.insert(statement, for: key)
+        }
+        statement.isBusy = true
+        guard statement.parameterCount == sql.arguments.count else {
+            statement.reset()
+            let error = StorageError.refused(
+                code: String(SQLITE_RANGE), message: "\(sql.arguments.count) arguments", sql: sql.text)
+            if failure == nil { failure = error }
+            throw error
+        }
+        for argument in sql.arguments {
+            guard case .text(let text) = argument, !text.isStorableText else { continue }
+            statement.reset()
+            let error = StorageError.refused(code: unstorableTextCode, message: "not UTF-8 or NUL", sql: sql.text)
+            if failure == nil { failure = error }
+            throw error
+        }
+        let code = statement.bind(sql.arguments)
+        guard code == SQLITE_OK else {
+            let error = failed(code, sql.text)
+            statement.reset()
+            throw error
+        }
+        return statement
+    }
+
+    private func giveBack(_ statement: SQLiteStatement, _ sql: SQL) {
+        statement.reset()
+        withExtendedLifetime(sql) {}
+    }
+
+    // MARK: Transactions
+
+    var isInTransaction: Bool { sqlite3_get_autocommit(handle) == 0 }
+
+    private func step(_ statement: SQLiteStatement, _ name: String) throws(StorageError) {
+        let code = sqlite3_step(statement.handle)
+        guard code == SQLITE_DONE else {
+            let error = failed(code, name)
+            sqlite3_reset(statement.handle)
+            throw error
+        }
+        sqlite3_reset(statement.handle)
+    }
+
+    func beginRead() throws(StorageError) { try step(fixed.beginRead, "BEGIN") }
+
+    /// Ends a read: there is nothing to keep or to lose.
+    func endRead() {
+        failure = nil
+        guard isInTransaction else { return }
+        do throws(StorageError) { try step(fixed.commit, "COMMIT") } catch { rollback() }
+    }
+
+    func begin() throws(StorageError) {
+        failure = nil
+        announcesChange = false
+        try step(fixed.beginWrite, "BEGIN IMMEDIATE")
+    }
+
+    func commit() throws(StorageError) {
+        let code = sqlite3_step(fixed.commit.handle)
+        guard code == SQLITE_DONE else {
+            let error = failed(code, "COMMIT")
+            sqlite3_reset(fixed.commit.handle)
+            // The commit record was written and its sync failed: a crash now may keep it or lose it.
+            if code == CSQLite_IOERR_FSYNC || code == CSQLite_IOERR_DIR_FSYNC { throw .unknownOutcome }
+            throw error
+        }
+        sqlite3_reset(fixed.commit.handle)
+    }
+
+    func rollback() {
+        guard isInTransaction else { return }
+        do throws(StorageError) { try step(fixed.rollback, "ROLLBACK") } catch { isUsable = false }
+    }
+
+    func savepoint() throws(StorageError) { try step(fixed.savepoint, "SAVEPOINT") }
+    func releaseSavepoint() throws(StorageError) { try step(fixed.release, "RELEASE") }
+    func rollbackToSavepoint() throws(StorageError) { try step(fixed.rollbackTo, "ROLLBACK TO") }
+}
+
+/// What both engines answer for a text that PostgreSQL can't store: its SQLSTATE.
+let unstorableTextCode = "22021"
+
+extension Bytes {
+    /// True for UTF-8 without NUL, the text that both engines store and give back as it is.
+    var isStorableText: Bool {
+        let isPlain = withUnsafeBytes { raw in raw.allSatisfy { $0 &- 1 < 0x7F } }
+        return isPlain || (text != nil && position(of: 0) == nil)
+    }
+}
+
+/// SQLite's busy handler: waits a little, with jitter so that processes don't meet again, at most 5 s in all.
+private func waitWhileBusy(_ context: UnsafeMutableRawPointer?, _ count: Int32) -> Int32 {
+    guard let since = context?.assumingMemoryBound(to: UInt64.self) else { return 0 }
+    let now = Clock.monotonicNanoseconds()
+    if count == 0 { since.pointee = now }
+    if now &- since.pointee > SQLiteConnection.busyMillisecondsMax &* 1_000_000 { return 0 }
+    let base = min(200 << UInt32(min(count, 7)), 20_000)
+    usleep(UInt32.random(in: UInt32(base / 2)...UInt32(base)))
+    return 1
+}

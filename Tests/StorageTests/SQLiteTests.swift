@@ -1,0 +1,125 @@
+import Base
+import CSQLite
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Storage
+
+@Suite struct SQLiteTests {
+    private func changed(_ pragma: String, to statement: String) -> [SQLiteConnection.Setting] {
+        SQLiteConnection.settings.map {
+            $0.query == "PRAGMA \(pragma)"
+                ? SQLiteConnection.Setting(statement: statement, query: $0.query, wanted: $0.wanted) : $0
+        }
+    }
+
+    @Test(arguments: [
+        ("synchronous", "PRAGMA synchronous = NORMAL", "1"), ("synchronous", "PRAGMA synchronous = OFF", "0"),
+        ("journal_mode", "PRAGMA journal_mode = DELETE", "delete"), ("foreign_keys", "PRAGMA foreign_keys = OFF", "0"),
+        ("trusted_schema", "PRAGMA trusted_schema = ON", "1"), ("mmap_size", "PRAGMA mmap_size = 1048576", "1048576"),
+        ("cell_size_check", "PRAGMA cell_size_check = OFF", "0"),
+    ])
+    func anUnsafeSettingIsRefused(_ pragma: String, _ statement: String, _ found: String) throws {
+        let directory = try TestDirectory()
+        #expect(throws: StorageError.unsafeSetting("PRAGMA \(pragma) is \(found)")) {
+            _ = try SQLite(path: directory.path + "/a.db", settings: changed(pragma, to: statement))
+        }
+        _ = try SQLite(path: directory.path + "/b.db")
+    }
+
+    @Test func whatIsNoDatabaseIsRefused() throws {
+        let directory = try TestDirectory()
+        try Data(repeating: 0x41, count: 8_192).write(to: URL(fileURLWithPath: directory.path + "/text"))
+        for name in ["text", "missing/a.db", ""] {
+            #expect(throws: StorageError.self, "\(name)") { _ = try SQLite(path: directory.path + "/" + name) }
+        }
+    }
+
+    @Test func aFullDiskIsHonestAndHeals() throws {
+        let directory = try TestDirectory()
+        let database = try SQLite(path: directory.path + "/a.db")
+        try database.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b BLOB) STRICT")
+        try database.write { _ = try $0.run("INSERT INTO t (b) VALUES (\([1] as [UInt8]))") }
+        func limitPages(_ count: Int) throws -> Int? {
+            try database.write { writer in
+                try writer.first(SQL(stringLiteral: "PRAGMA max_page_count = \(count)")) { try $0.integer(0) }
+            }
+        }
+        let used = try #require(try limitPages(1))
+        _ = try limitPages(used + 4)
+        let big = [UInt8](repeating: 1, count: 100_000)
+        #expect(throws: StorageError.full) {
+            try database.write { _ = try $0.run("INSERT INTO t (b) VALUES (\(big))") }
+        }
+        // A body that hides it does not get through either.
+        #expect(throws: StorageError.full) {
+            try database.write { _ = try? $0.run("INSERT INTO t (b) VALUES (\(big))") }
+        }
+        let count = { try database.read { try $0.first("SELECT count(*) FROM t") { try $0.integer(0) } } }
+        #expect(try count() == 1)
+        // In a batch, those who shared the transaction are told too, and nothing is half there.
+        let outcomes = Guarded<[Bool]>([])
+        onThreads(8) { thread in
+            let bytes = thread == 3 ? big : [1]
+            let isDone = (try? database.write { try $0.run("INSERT INTO t (b) VALUES (\(bytes))") }) != nil
+            outcomes.withLock { $0.append(isDone) }
+        }
+        #expect(try count() == 1 + outcomes.withLock { $0.filter { $0 }.count })
+        #expect(outcomes.withLock { $0.filter { !$0 }.count } >= 1)
+        _ = try limitPages(1_000_000)
+        try database.write { _ = try $0.run("INSERT INTO t (b) VALUES (\(big))") }
+        #expect(try database.read { try $0.first("PRAGMA integrity_check") { try $0.text(0) } } == "ok")
+    }
+
+    @Test func anotherProcessMayWriteToo() throws {
+        let directory = try TestDirectory()
+        let one = try SQLite(path: directory.path + "/a.db")
+        let other = try SQLite(path: directory.path + "/a.db")
+        try one.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b INTEGER NOT NULL) STRICT")
+        let failures = Guarded(0)
+        onThreads(8) { thread in
+            let database = thread % 2 == 0 ? one : other
+            for number in 0..<20 {
+                do {
+                    try database.write { _ = try $0.run("INSERT INTO t (a, b) VALUES (\(thread * 100 + number), 0)") }
+                } catch {
+                    failures.withLock { $0 += 1 }
+                }
+            }
+        }
+        #expect(failures.withLock { $0 } == 0)
+        for database in [one, other] {
+            #expect(try database.read { try $0.first("SELECT count(*) FROM t") { try $0.integer(0) } } == 160)
+        }
+    }
+
+    @Test func theCacheForgetsTheOldest() {
+        typealias Key = StatementCache<Int>.Key
+        var cache = StatementCache<Int>(countMax: 2)
+        #expect(cache.insert(1, for: Key("a")) == nil)
+        #expect(cache.insert(2, for: Key("b")) == nil)
+        #expect(cache.find(Key("a")) == 1)
+        #expect(cache.insert(3, for: Key("c")) == 2)
+        #expect(cache.find(Key("b")) == nil)
+        #expect(cache.find(Key("a")) == 1)
+        #expect(cache.find(Key("c")) == 3)
+        #expect(cache.insert(4, for: Key("c")) == 3)
+        #expect(cache.find(Key("c")) == 4)
+        #expect(cache.count == 2)
+    }
+
+    @Test func tooManyReadersWaitForEachOther() throws {
+        let directory = try TestDirectory()
+        let database = try SQLite(path: directory.path + "/a.db")
+        try database.execute("CREATE TABLE t (a INTEGER PRIMARY KEY) STRICT")
+        let answers = Guarded(0)
+        onThreads(SQLite.readerCountMax * 3) { _ in
+            for _ in 0..<20 {
+                let found = try? database.read { try $0.first("SELECT count(*) FROM t") { try $0.integer(0) } }
+                if found == 0 { answers.withLock { $0 += 1 } }
+            }
+        }
+        #expect(answers.withLock { $0 } == SQLite.readerCountMax * 3 * 20)
+    }
+}
