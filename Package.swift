@@ -114,6 +114,8 @@ let package = Package(
             dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Net", "Storage", "TestSupport"]),
 
         // MARK: Tests of Repos
+        .testTarget(
+            name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
 
         // MARK: Tests of XRPC
 
