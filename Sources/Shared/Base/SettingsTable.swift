@@ -108,9 +108,9 @@ extension Settings {
         "SKYSTEAD_HOST_OVERRIDES", .overrides, default: "",
         help: "Addresses for names, in place of DNS: for tests and split DNS.")
     public static let allowPrivateHosts = Setting(
-        "SKYSTEAD_ALLOW_PRIVATE_HOSTS", .hosts, default: "",
+        "SKYSTEAD_ALLOW_PRIVATE_HOSTS", .hostsAndPorts, default: "",
         help: """
-            Hosts that outbound requests may reach although their address is private or loopback. \
+            Hosts that outbound requests may reach although their address is private or loopback, by http too. \
             Named one by one: this is the only hole in the guard against request forgery.
             """)
     public static let dnsServers = Setting(
