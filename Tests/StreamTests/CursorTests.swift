@@ -142,7 +142,8 @@ import Testing
         let source = MemoryEvents()
         source.append(1...10)
         let server = try RunningServer(source) { $0.tickMilliseconds = 600_000 }
-        // The first turn of the loop has read once; the next read, in the handshake, fails.
+        // Once somebody is subscribed, the first turn of the loop is over: the next read, in the handshake, fails.
+        let first = try server.subscribe()
         source.state.withLock { state in
             state.newest = 20
             state.failuresLeft = 1
@@ -151,5 +152,6 @@ import Testing
         client.send(Client.request("cursor=15"))
         #expect(try client.readAll().hasPrefix("HTTP/1.1 503 Service Unavailable\r\n"))
         #expect(try server.subscribe("cursor=8").seqs(2) == [9, 10])
+        withExtendedLifetime(first) {}
     }
 }

@@ -75,6 +75,7 @@ import Testing
         #expect(row.contains.isEmpty || answer.contains(row.contains), "\(answer)")
         let parts = answer.components(separatedBy: "\r\n\r\n")
         #expect(parts.count == 2 && parts[0].contains("Content-Length: \(parts[1].utf8.count)"))
+        server.stop()
         #expect(server.control.counters.refusals == 1)
         #expect(server.control.counters.subscribers == 0)
     }
@@ -138,6 +139,7 @@ import Testing
                 #expect(try client.next() == .binary(MemoryEvents.event(index + 1, size: size).frame))
             }
         }
+        server.stop()
         #expect(source.state.withLock { $0.delivered } == sizes.count)
         #expect(server.control.counters.eventsRead == sizes.count)
     }
@@ -159,6 +161,7 @@ import Testing
         for client in clients { #expect(try client.seqs(5_000) == Array(1...5_000)) }
         source.append([5_001])
         for client in clients { #expect(try client.seqs(1) == [5_001]) }
+        server.stop()
         #expect(server.control.counters.historyReads <= 60)
     }
 
@@ -227,6 +230,7 @@ import Testing
         source.state.withLock { $0.failuresLeft = 3 }
         source.append([601])
         #expect(try client.seqs(591) == Array(11...601))
+        server.stop()
         #expect(server.control.counters.sourceErrors >= 1)
     }
 

@@ -132,11 +132,15 @@ final class RunningServer: Sendable {
     }
 
     /// Waits until `run` has returned.
-    func waitForEnd() { ended.wait() }
+    func waitForEnd() {
+        ended.wait()
+        ended.signal()
+    }
 
+    /// Ends the server; its counters are then final.
     func stop() {
         control.stop()
-        ended.wait()
+        waitForEnd()
     }
 
     deinit { control.stop() }

@@ -37,7 +37,11 @@ public final class StreamControl: Sendable {
         if wakeup < 0 { throw SystemError("eventfd") }
     }
 
-    deinit { close(wakeup) }
+    deinit {
+        // The descriptor's number will be another's: a late signal must not reach that one.
+        _ = terminationTarget.compareExchange(expected: wakeup, desired: -1, ordering: .acquiringAndReleasing)
+        close(wakeup)
+    }
 
     /// Asks the server to say goodbye to everyone and to return from `run`.
     public func stop() {
