@@ -82,10 +82,11 @@ let package = Package(
 
         // MARK: Tests of Storage
         .target(name: "TestSupport", dependencies: ["Base", "Storage"], path: "Tests/Support/TestSupport"),
+        .target(name: "CFaultVFS", path: "Tests/Support/CFaultVFS"),
         .executableTarget(
             name: "storage-crash-child", dependencies: ["Base", "Storage"], path: "Tests/StorageCrashChild"),
         .testTarget(
-            name: "StorageTests", dependencies: ["Base", "Storage", "TestSupport", "storage-crash-child"],
+            name: "StorageTests", dependencies: ["Base", "CFaultVFS", "Storage", "TestSupport", "storage-crash-child"],
             path: "Tests/StorageTests"),
         .testTarget(
             name: "BudgetTests", dependencies: ["Base", "Storage", "TestSupport", "Web"], path: "Tests/BudgetTests"),

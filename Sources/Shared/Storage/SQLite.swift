@@ -15,17 +15,21 @@ public final class SQLite: MigratableDatabase {
     /// durability or integrity rests on is not in force, `.refused` when it is not a database.
     /// `doorbell` is the path of the socket that `changeSignal` makes and announced changes ring (107 bytes at most).
     public convenience init(path: String, doorbell: String? = nil) throws(StorageError) {
-        try self.init(path: path, doorbell: doorbell, settings: SQLiteConnection.settings)
+        try self.init(path: path, doorbell: doorbell, vfs: nil)
     }
 
-    init(path: String, doorbell: String? = nil, settings: [SQLiteConnection.Setting]) throws(StorageError) {
+    /// `settings` and `vfs` are for tests: an unsafe setting is refused, a disk fails on demand.
+    init(
+        path: String, doorbell: String? = nil, vfs: String? = nil,
+        settings: [SQLiteConnection.Setting] = SQLiteConnection.settings
+    ) throws(StorageError) {
         self.doorbell = doorbell
-        let first = try SQLiteConnection(path: path, isReader: false, doorbell: doorbell, settings: settings)
+        let first = try SQLiteConnection(path: path, isReader: false, doorbell: doorbell, vfs: vfs, settings: settings)
         writer = GroupCommit(connection: first) { () throws(StorageError) in
-            try SQLiteConnection(path: path, isReader: false, doorbell: doorbell)
+            try SQLiteConnection(path: path, isReader: false, doorbell: doorbell, vfs: vfs)
         }
         readers = ConnectionPool(countMax: Self.readerCountMax) { () throws(StorageError) in
-            try SQLiteConnection(path: path, isReader: true)
+            try SQLiteConnection(path: path, isReader: true, vfs: vfs)
         }
     }
 
