@@ -2,8 +2,8 @@ internal import Base
 internal import CSystem
 internal import Glibc
 
-/// Keeps programs running, from one thread: starts them, notices when they die, starts them again, replaces them one by
-/// one when asked, and stops them all in the opposite order.
+/// Keeps programs running, from one thread: starts them, notices when they die, starts them again, replaces them
+/// one by one when asked, and stops them all in the opposite order.
 final class Supervisor {
     /// What the operator asked for, by signal.
     enum Event: Equatable {
@@ -56,7 +56,7 @@ final class Supervisor {
     /// True when every program runs and said that it is ready.
     var allAreReady: Bool { children.allSatisfy { $0.pid != nil && $0.isReady } }
 
-    /// Waits up to `milliseconds` for something to happen, deals with it, and says whether the operator wants something.
+    /// Waits up to `milliseconds` for something to happen, deals with it, and says what the operator wants.
     /// Throws `ToolError` when a program cannot be kept running.
     func step(milliseconds: Int) throws -> Event {
         try startWhatIsDue()
@@ -116,6 +116,8 @@ final class Supervisor {
 
     private func died(_ index: Int, _ ending: Ending) throws {
         let child = children[index]
+        // Whatever it had started goes with it: workers of a killed nginx would keep its port.
+        if let pid = child.pid { kill(-pid, SIGKILL) }
         let wasReady = child.isReady && child.plan.notifies
         children[index].pid = nil
         children[index].isReady = false
@@ -134,15 +136,12 @@ final class Supervisor {
         return Bytes(bytes).split(on: 0x0A).filter { !$0.isEmpty }.suffix(6).map { "    \($0)" }.joined(separator: "\n")
     }
 
-    /// Replaces each program that can run beside its successor: the new one is ready before the old one is asked to stop,
-    /// and both accept from the same socket, so that no request is lost. The others are sent `SIGHUP`.
+    /// Replaces each program that can run beside its successor: the new one is ready before the old one is asked to
+    /// stop, and both accept from the same socket, so that no request is lost.
     func rollOver() throws {
         for index in children.indices {
             guard let old = children[index].pid else { continue }
-            guard children[index].plan.rollsOver else {
-                if !children[index].plan.notifies { kill(old, SIGHUP) }
-                continue
-            }
+            guard children[index].plan.rollsOver else { continue }
             leaving.insert(old)
             try start(index)
             let deadline = Clock.monotonicNanoseconds() &+ Self.readyDeadlineSeconds &* 1_000_000_000
