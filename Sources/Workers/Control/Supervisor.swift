@@ -60,7 +60,9 @@ final class Supervisor {
     /// Throws `ToolError` when a program cannot be kept running.
     func step(milliseconds: Int) throws -> Event {
         try startWhatIsDue()
-        var timeout = timespec(tv_sec: milliseconds / 1_000, tv_nsec: milliseconds % 1_000 * 1_000_000)
+        // Notifications and the time of the next start are no signals: while any is awaited, the wait is short.
+        let wait = allAreReady ? milliseconds : min(milliseconds, 10)
+        var timeout = timespec(tv_sec: wait / 1_000, tv_nsec: wait % 1_000 * 1_000_000)
         var set = signals
         let number = sigtimedwait(&set, nil, &timeout)
         readNotifications()
@@ -87,8 +89,8 @@ final class Supervisor {
         children[index].isReady = !plan.notifies
     }
 
-    /// Datagrams of sd_notify: the kernel says who sent each (SCM_CREDENTIALS would), but children say MAINPID or nothing,
-    /// so the one that is being started is the one that is ready.
+    /// Datagrams of sd_notify. They don't say whose they are, but programs are started one after the other: the one
+    /// that is not ready yet is the one that speaks.
     private func readNotifications() {
         var buffer = [UInt8](repeating: 0, count: 1_024)
         while true {
