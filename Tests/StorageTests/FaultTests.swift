@@ -84,6 +84,7 @@ import Testing
             let check = try reopened.read { try $0.first("PRAGMA integrity_check") { try $0.text(0) } }
             #expect(check == "ok")
         }
-        #expect(failed >= 24, "the faults did happen")
+        // Each of the three lone writes syncs and writes at least once, so that the first rounds alone make six.
+        #expect(failed >= 6, "the faults did happen")
     }
 }
