@@ -100,6 +100,8 @@ let package = Package(
         // MARK: Tests of Control and Assembly
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
+        .executableTarget(
+            name: "bench-stream", dependencies: ["Base", "CSystem", "Net", "Stream"], path: "Tests/Bench/Stream"),
         .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]
