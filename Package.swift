@@ -47,7 +47,8 @@ let package = Package(
             dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
             path: "Sources/Handlers/XRPC"),
         .target(
-            name: "Stream", dependencies: ["ATProto", "Base", "Net", "Repos", "Storage"], path: "Sources/Workers/Stream"),
+            name: "Stream", dependencies: ["ATProto", "Base", "Net", "Repos", "Storage"], path: "Sources/Workers/Stream"
+        ),
 
         // MARK: Layer 4, assembly: no logic
         .shared(
@@ -81,10 +82,11 @@ let package = Package(
 
         // MARK: Tests of Storage
         .target(name: "TestSupport", dependencies: ["Base", "Storage"], path: "Tests/Support/TestSupport"),
+        .target(name: "CFaultVFS", path: "Tests/Support/CFaultVFS"),
         .executableTarget(
             name: "storage-crash-child", dependencies: ["Base", "Storage"], path: "Tests/StorageCrashChild"),
         .testTarget(
-            name: "StorageTests", dependencies: ["Base", "Storage", "TestSupport", "storage-crash-child"],
+            name: "StorageTests", dependencies: ["Base", "CFaultVFS", "Storage", "TestSupport", "storage-crash-child"],
             path: "Tests/StorageTests"),
         .testTarget(
             name: "BudgetTests", dependencies: ["Base", "Storage", "TestSupport", "Web"], path: "Tests/BudgetTests"),
@@ -112,6 +114,8 @@ let package = Package(
             dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Net", "Storage", "TestSupport"]),
 
         // MARK: Tests of Repos
+        .testTarget(
+            name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
 
         // MARK: Tests of XRPC
 
@@ -122,7 +126,11 @@ let package = Package(
         .testTarget(
             name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Net", "Web"],
             path: "Tests/FuzzTests"),
+        .executableTarget(
+            name: "bench-stream", dependencies: ["Base", "CSystem", "Net", "Stream"], path: "Tests/Bench/Stream"),
         .testTarget(name: "TidyTests"),
+        .executableTarget(
+            name: "bench-core", dependencies: ["ATProto", "Base", "Crypto"], path: "Tests/Bench/Core"),
     ],
     swiftLanguageModes: [.v6]
 )

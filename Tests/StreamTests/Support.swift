@@ -107,6 +107,7 @@ final class RunningServer: Sendable {
     ) throws {
         var configuration = StreamServer.Configuration()
         configuration.tickMilliseconds = 20
+        configuration.drainMilliseconds = 50
         configure(&configuration)
         let control = try StreamControl()
         let listener = try path.map { try StreamListener.unix($0) } ?? StreamListener.tcp("127.0.0.1", port: 0)
@@ -163,7 +164,7 @@ struct TestFault: Error, CustomStringConvertible {
 final class Client {
     let fd: Int32
     private let frames = WebSocketFrames(.client, messageSizeMax: 8_000_000)
-    private var events: [WebSocketEvent] = []
+    private var events: ArraySlice<WebSocketEvent> = []
     private(set) var ended = false
 
     init(port: Int, receiveBuffer: Int? = nil) throws {
@@ -248,7 +249,7 @@ final class Client {
                 ended = true
                 return nil
             }
-            events = try frames.feed(bytes)
+            events = try frames.feed(bytes)[...]
         }
         return events.removeFirst()
     }

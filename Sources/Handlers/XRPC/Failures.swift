@@ -91,7 +91,9 @@ extension AccountError: XRPCReportable {
         case .invalidEmail: Failure(.invalid, "InvalidEmail", "This is not a valid email address")
         case .passwordTooLong:
             Failure(.invalid, "InvalidPassword", "Password too long. Max: \(AccountStore.passwordSizeMax) bytes")
-        case .passwordEmpty: Failure(.invalid, "InvalidPassword", "Password is required")
+        case .passwordTooShort:
+            Failure(.invalid, "InvalidPassword", "Password too short. Min: \(AccountStore.passwordSizeMin) bytes")
+        case .passwordHasNUL: Failure(.invalid, "InvalidPassword", "Password must not contain NUL")
         }
     }
 }

@@ -49,12 +49,13 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
 
     /// Opens (and creates, mode 0600 by the umask of the caller) the file and makes and checks every setting.
     init(
-        path: String, isReader: Bool, doorbell: String? = nil, settings: [Setting] = SQLiteConnection.settings
+        path: String, isReader: Bool, doorbell: String? = nil, vfs: String? = nil,
+        settings: [Setting] = SQLiteConnection.settings
     ) throws(StorageError) {
         self.doorbell = doorbell
         var opened: OpaquePointer?
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (isReader ? 0 : SQLITE_OPEN_CREATE)
-        let code = sqlite3_open_v2(path, &opened, flags, nil)
+        let code = sqlite3_open_v2(path, &opened, flags, vfs)
         guard code == SQLITE_OK, let opened else {
             let message = String(cString: sqlite3_errstr(code))
             sqlite3_close_v2(opened)
