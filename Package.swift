@@ -126,6 +126,8 @@ let package = Package(
         .testTarget(
             name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Net", "Web"],
             path: "Tests/FuzzTests"),
+        .executableTarget(
+            name: "bench-stream", dependencies: ["Base", "CSystem", "Net", "Stream"], path: "Tests/Bench/Stream"),
         .testTarget(name: "TidyTests"),
         .executableTarget(
             name: "bench-core", dependencies: ["ATProto", "Base", "Crypto"], path: "Tests/Bench/Core"),

@@ -18,9 +18,6 @@ public struct Paths: Sendable {
     public var logs: String { "\(data)/log" }
     public var xrpcSocket: String { "\(run)/xrpc.sock" }
     public var streamSocket: String { "\(run)/stream.sock" }
-    /// A datagram socket that writers ring when an event is there, and that the stream listens to.
-    public var doorbell: String { "\(run)/doorbell.sock" }
-
     /// Makes the directories that are missing. Blobs are readable by the group, because the web server sends them;
     /// keys by nobody else.
     public func makeDirectories() throws(SystemError) {

@@ -2,8 +2,8 @@ internal import Base
 internal import CSystem
 internal import Glibc
 
-/// Keeps programs running, from one thread: starts them, notices when they die, starts them again, replaces them one by
-/// one when asked, and stops them all in the opposite order.
+/// Keeps programs running, from one thread: starts them, notices when they die, starts them again, replaces them
+/// one by one when asked, and stops them all in the opposite order.
 final class Supervisor {
     /// What the operator asked for, by signal.
     enum Event: Equatable {
@@ -56,11 +56,13 @@ final class Supervisor {
     /// True when every program runs and said that it is ready.
     var allAreReady: Bool { children.allSatisfy { $0.pid != nil && $0.isReady } }
 
-    /// Waits up to `milliseconds` for something to happen, deals with it, and says whether the operator wants something.
+    /// Waits up to `milliseconds` for something to happen, deals with it, and says what the operator wants.
     /// Throws `ToolError` when a program cannot be kept running.
     func step(milliseconds: Int) throws -> Event {
         try startWhatIsDue()
-        var timeout = timespec(tv_sec: milliseconds / 1_000, tv_nsec: milliseconds % 1_000 * 1_000_000)
+        // Notifications and the time of the next start are no signals: while any is awaited, the wait is short.
+        let wait = allAreReady ? milliseconds : min(milliseconds, 10)
+        var timeout = timespec(tv_sec: wait / 1_000, tv_nsec: wait % 1_000 * 1_000_000)
         var set = signals
         let number = sigtimedwait(&set, nil, &timeout)
         readNotifications()
@@ -87,8 +89,8 @@ final class Supervisor {
         children[index].isReady = !plan.notifies
     }
 
-    /// Datagrams of sd_notify: the kernel says who sent each (SCM_CREDENTIALS would), but children say MAINPID or nothing,
-    /// so the one that is being started is the one that is ready.
+    /// Datagrams of sd_notify. They don't say whose they are, but programs are started one after the other: the one
+    /// that is not ready yet is the one that speaks.
     private func readNotifications() {
         var buffer = [UInt8](repeating: 0, count: 1_024)
         while true {
@@ -116,6 +118,8 @@ final class Supervisor {
 
     private func died(_ index: Int, _ ending: Ending) throws {
         let child = children[index]
+        // Whatever it had started goes with it: workers of a killed nginx would keep its port.
+        if let pid = child.pid { kill(-pid, SIGKILL) }
         let wasReady = child.isReady && child.plan.notifies
         children[index].pid = nil
         children[index].isReady = false
@@ -134,15 +138,12 @@ final class Supervisor {
         return Bytes(bytes).split(on: 0x0A).filter { !$0.isEmpty }.suffix(6).map { "    \($0)" }.joined(separator: "\n")
     }
 
-    /// Replaces each program that can run beside its successor: the new one is ready before the old one is asked to stop,
-    /// and both accept from the same socket, so that no request is lost. The others are sent `SIGHUP`.
+    /// Replaces each program that can run beside its successor: the new one is ready before the old one is asked to
+    /// stop, and both accept from the same socket, so that no request is lost.
     func rollOver() throws {
         for index in children.indices {
             guard let old = children[index].pid else { continue }
-            guard children[index].plan.rollsOver else {
-                if !children[index].plan.notifies { kill(old, SIGHUP) }
-                continue
-            }
+            guard children[index].plan.rollsOver else { continue }
             leaving.insert(old)
             try start(index)
             let deadline = Clock.monotonicNanoseconds() &+ Self.readyDeadlineSeconds &* 1_000_000_000
