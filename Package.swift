@@ -63,7 +63,9 @@ let package = Package(
             name: "skystead-worker", dependencies: ["Assembly", "Base", "Stream"], path: "Sources/Workers/Main"),
         .executableTarget(
             name: "skystead",
-            dependencies: ["ATProto", "Accounts", "Assembly", "Base", "Crypto", "Hosting", "Net", "Storage"],
+            dependencies: [
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Net", "Storage",
+            ],
             path: "Sources/Workers/Control"),
 
         // MARK: Tests of Base
@@ -80,16 +82,18 @@ let package = Package(
 
         // MARK: Tests of Storage
         .target(name: "TestSupport", dependencies: ["Base", "Storage"], path: "Tests/Support/TestSupport"),
+        .target(name: "CFaultVFS", path: "Tests/Support/CFaultVFS"),
         .executableTarget(
             name: "storage-crash-child", dependencies: ["Base", "Storage"], path: "Tests/StorageCrashChild"),
         .testTarget(
-            name: "StorageTests", dependencies: ["Base", "Storage", "TestSupport", "storage-crash-child"],
+            name: "StorageTests", dependencies: ["Base", "CFaultVFS", "Storage", "TestSupport", "storage-crash-child"],
             path: "Tests/StorageTests"),
         .testTarget(
             name: "BudgetTests", dependencies: ["Base", "Storage", "TestSupport", "Web"], path: "Tests/BudgetTests"),
 
         // MARK: Tests of Net and Stream
         .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
+        .testTarget(name: "StreamTests", dependencies: ["Base", "Net", "Stream"], path: "Tests/StreamTests"),
 
         // MARK: Tests of Web and FastCGI
         .target(
@@ -116,11 +120,14 @@ let package = Package(
         // MARK: Tests of XRPC
 
         // MARK: Tests of Control and Assembly
+        .testTarget(name: "ControlTests", dependencies: ["Assembly", "Base", "skystead"]),
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
         .testTarget(
             name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Net", "Web"],
             path: "Tests/FuzzTests"),
+        .executableTarget(
+            name: "bench-stream", dependencies: ["Base", "CSystem", "Net", "Stream"], path: "Tests/Bench/Stream"),
         .testTarget(name: "TidyTests"),
         .executableTarget(
             name: "bench-core", dependencies: ["ATProto", "Base", "Crypto"], path: "Tests/Bench/Core"),

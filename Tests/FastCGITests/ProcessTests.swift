@@ -113,7 +113,7 @@ internal import Testing
     struct Asked: CustomTestStringConvertible, Sendable {
         let request: String
         let status: String
-        var testDescription: String { request.debugDescription }
+        var testDescription: String { String(request.prefix(40)).debugDescription }
     }
 
     @Test(arguments: [

@@ -29,7 +29,7 @@ final class Fixture {
     }
 
     private static let program =
-        Bundle(for: Fixture.self).bundleURL.deletingLastPathComponent().appendingPathComponent("host-fixture")
+        Bundle(for: Fixture.self).bundleURL.appendingPathComponent("host-fixture")
 
     func start(
         _ arguments: [String], environment: [String: String] = [:], standardInput: FileHandle = .nullDevice
@@ -40,7 +40,7 @@ final class Fixture {
         process.environment = environment.merging(["NOTIFY_SOCKET": directory + "/notify"]) { $1 }
         process.standardInput = standardInput
         let log = directory + "/log-\(running.count)"
-        FileManager.default.createFile(atPath: log, contents: nil)
+        try #require(FileManager.default.createFile(atPath: log, contents: nil))
         process.standardError = FileHandle(forWritingAtPath: log)
         try process.run()
         let started = Running(process: process, log: log)
