@@ -320,7 +320,7 @@ struct DescribeRepo: Method {
         guard let account = try app.accounts.find(call.input.repo), account.state.isActive else {
             throw Failure.invalidRequest("Could not find repo: \(call.input.repo)")
         }
-        guard let document = app.documentIfKnown(account.did) else {
+        guard let document = app.documentIfKnown(account) else {
             throw Failure.invalidRequest("Could not resolve DID: \(account.did)")
         }
         return Output(
