@@ -1,6 +1,7 @@
 public import ATProto
 public import Accounts
 public import Base
+public import Repos
 
 /// What the XRPC methods work on. Made once, at start; a new domain adds its stores here.
 public struct XRPCApp: Sendable {
@@ -17,10 +18,14 @@ public struct XRPCApp: Sendable {
     public let preferences: PreferenceStore
     public let keys: KeyStore
 
+    public let repos: RepoStore
+    public let records: RecordStore
+    public let blobs: BlobStore
+
     public init(
         settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
-        keys: KeyStore
+        keys: KeyStore, repos: RepoStore, records: RecordStore, blobs: BlobStore
     ) {
         self.settings = settings
         self.clock = clock
@@ -33,6 +38,9 @@ public struct XRPCApp: Sendable {
         self.invites = invites
         self.preferences = preferences
         self.keys = keys
+        self.repos = repos
+        self.records = records
+        self.blobs = blobs
     }
 
     func checkHealth() throws { try accounts.checkHealth() }
