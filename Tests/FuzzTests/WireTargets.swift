@@ -25,8 +25,8 @@ extension FuzzTarget {
         FuzzTarget(
             "handshake",
             texts: [
-                "GET /xrpc/com.atproto.sync.subscribeRepos?cursor=1 HTTP/1.1\r\nHost: pds.test\r\nUpgrade: websocket\r\n"
-                    + "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                "GET /xrpc/com.atproto.sync.subscribeRepos?cursor=1 HTTP/1.1\r\nHost: pds.test\r\n"
+                    + "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                     + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                     + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",

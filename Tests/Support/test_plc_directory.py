@@ -1,6 +1,6 @@
 """Tests of the PLC directory double: `python3 -m unittest discover -s Tests/Support`.
 
-The published audit logs lie beside the checkout (`SKYSTEAD_SHARED_DIR`, or `shared` next to it). In CI they must be there.
+The published audit logs lie beside the checkout (`SKYSTEAD_SHARED_DIR`, or `shared` next to it); in CI they must.
 """
 
 import copy
