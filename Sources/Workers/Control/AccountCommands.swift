@@ -2,9 +2,10 @@ internal import ATProto
 internal import Accounts
 internal import Assembly
 internal import Base
-internal import Glibc
+internal import Crypto
 internal import Hosting
 internal import Identity
+internal import Repos
 internal import Storage
 
 extension Command {
