@@ -30,10 +30,10 @@ let package = Package(
         // MARK: Layer 1, foundations
         .shared("Crypto", ["Base", "COpenSSL", "CSecp256k1"]),
         .shared("ATProto", ["Base", "Crypto"]),
-        .shared("Storage", ["Base", "CSQLite", "CPostgres"]),
+        .shared("Storage", ["Base", "CSQLite", "CPostgres", "CSystem"]),
         .shared("Net", ["Base", "Crypto", "CCurl", "CWslay", "CCares"]),
         .shared("Web", ["Base", "Storage"]),
-        .target(name: "FastCGI", dependencies: ["Base", "CFCGI", "Web"], path: "Sources/FCGIHost/FastCGI"),
+        .target(name: "FastCGI", dependencies: ["Base", "CFCGI", "CSystem", "Web"], path: "Sources/FCGIHost/FastCGI"),
 
         // MARK: Layer 2, domains: never each other. Hosting is where two of them share a transaction.
         .shared("Identity", ["ATProto", "Base", "Crypto", "Net", "Storage"]),
@@ -63,7 +63,9 @@ let package = Package(
             name: "skystead-worker", dependencies: ["Assembly", "Base", "Stream"], path: "Sources/Workers/Main"),
         .executableTarget(
             name: "skystead",
-            dependencies: ["ATProto", "Accounts", "Assembly", "Base", "Crypto", "Hosting", "Net", "Storage"],
+            dependencies: [
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Net", "Storage",
+            ],
             path: "Sources/Workers/Control"),
 
         // MARK: Tests of Base
@@ -73,36 +75,62 @@ let package = Package(
         .testTarget(name: "CryptoTests", dependencies: ["Base", "Crypto"]),
 
         // MARK: Tests of ATProto data
+        .testTarget(name: "ATProtoDataTests", dependencies: ["ATProto", "Base"]),
 
         // MARK: Tests of ATProto repositories
         .testTarget(name: "ATProtoRepoTests", dependencies: ["ATProto", "Base", "Crypto"]),
 
         // MARK: Tests of Storage
         .target(name: "TestSupport", dependencies: ["Base", "Storage"], path: "Tests/Support/TestSupport"),
+        .target(name: "CFaultVFS", path: "Tests/Support/CFaultVFS"),
         .executableTarget(
             name: "storage-crash-child", dependencies: ["Base", "Storage"], path: "Tests/StorageCrashChild"),
         .testTarget(
-            name: "StorageTests", dependencies: ["Base", "Storage", "TestSupport", "storage-crash-child"],
+            name: "StorageTests", dependencies: ["Base", "CFaultVFS", "Storage", "TestSupport", "storage-crash-child"],
             path: "Tests/StorageTests"),
+        .testTarget(
+            name: "BudgetTests", dependencies: ["Base", "Storage", "TestSupport", "Web"], path: "Tests/BudgetTests"),
 
         // MARK: Tests of Net and Stream
         .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
         .testTarget(name: "StreamTests", dependencies: ["Base", "Net", "Stream"], path: "Tests/StreamTests"),
 
         // MARK: Tests of Web and FastCGI
+        .target(
+            name: "ExchangeSupport", dependencies: ["Base", "CSystem", "FastCGI", "Web"],
+            path: "Tests/Support/ExchangeSupport"),
+        .executableTarget(
+            name: "host-fixture", dependencies: ["Base", "ExchangeSupport", "FastCGI"], path: "Tests/HostFixture"),
+        .executableTarget(
+            name: "bench-empty-responder", dependencies: ["Base", "FastCGI", "Web"], path: "Tests/Bench/EmptyResponder"),
+        .testTarget(
+            name: "FastCGITests",
+            dependencies: ["Base", "CSystem", "ExchangeSupport", "FastCGI", "Web", "host-fixture"]),
+        .testTarget(name: "WebTests", dependencies: ["Base", "Web"]),
 
         // MARK: Tests of Identity, Accounts, Hosting
+        .testTarget(
+            name: "AccountsTests",
+            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Net", "Storage", "TestSupport"]),
 
         // MARK: Tests of Repos
+        .testTarget(
+            name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
 
         // MARK: Tests of XRPC
 
         // MARK: Tests of Control and Assembly
+        .testTarget(name: "ControlTests", dependencies: ["Assembly", "Base", "skystead"]),
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
+        .testTarget(
+            name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Net", "Web"],
+            path: "Tests/FuzzTests"),
         .executableTarget(
             name: "bench-stream", dependencies: ["Base", "CSystem", "Net", "Stream"], path: "Tests/Bench/Stream"),
         .testTarget(name: "TidyTests"),
+        .executableTarget(
+            name: "bench-core", dependencies: ["ATProto", "Base", "Crypto"], path: "Tests/Bench/Core"),
     ],
     swiftLanguageModes: [.v6]
 )

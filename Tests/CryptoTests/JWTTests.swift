@@ -148,6 +148,7 @@ private func base64(_ text: String) -> Bytes { Bytes(RadixEncoding.base64URL.enc
         ("unicode escapes", #"{"a":"\u00e9\u20AC"}"#, .text("é€")),
         ("a surrogate pair", #"{"a":"\ud83d\ude00"}"#, .text("😀")), ("NUL, escaped", #"{"a":"\u0000"}"#, .text("\0")),
         ("zero", #"{"a":0}"#, .integer(0)), ("negative", #"{"a":-12}"#, .integer(-12)),
+        ("minus zero", #"{"a":-0}"#, .json("-0")),
         ("the greatest", #"{"a":9223372036854775807}"#, .integer(.max)),
         ("one more than the greatest", #"{"a":9223372036854775808}"#, .json("9223372036854775808")),
         ("a fraction", #"{"a":1.5}"#, .json("1.5")), ("an exponent", #"{"a":1e3}"#, .json("1e3")),

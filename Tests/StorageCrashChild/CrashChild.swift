@@ -3,9 +3,9 @@ internal import Glibc
 internal import Storage
 
 enum CrashChild {
-    static func open(_ engine: String, _ location: String) throws -> any Database {
+    static func open(_ engine: String, _ location: String, _ schema: String) throws -> any Database {
         if engine == "sqlite" { return try SQLite(path: location) }
-        exit(2)
+        return try Postgres(url: location, schema: schema)
     }
 
     /// Starts the threads and waits for the last of them. Not in main.swift: its closures would belong to the main actor.

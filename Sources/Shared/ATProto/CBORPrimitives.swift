@@ -5,15 +5,45 @@ public struct CBORError: Error, Equatable, Sendable {
     public enum Reason: Sendable, Equatable {
         case truncated, nonCanonicalLength, indefiniteLength, floatNotAllowed, unsupportedSimpleValue, mapKeys,
             textNotUTF8, invalidCID, unsupportedTag, lengthExceedsInput, tooDeep, trailingData, integerOutOfRange,
-            unexpectedType, tooManyElements
+            unexpectedType, tooManyElements, keyTooLong, blockTooLarge
     }
     public let reason: Reason
     /// The offset of the first byte of the item that is wrong.
     public let offset: Int
+    /// The limit that was reached, where the reason is a limit; else 0.
+    public let limit: Int
 
-    public init(_ reason: Reason, at offset: Int) {
+    public init(_ reason: Reason, at offset: Int, limit: Int = 0) {
         self.reason = reason
         self.offset = offset
+        self.limit = limit
+    }
+}
+
+extension CBORError: CustomStringConvertible {
+    /// One sentence part for people, such as `non-canonical length at byte 3`.
+    public var description: String {
+        let what =
+            switch reason {
+            case .truncated: "truncated"
+            case .nonCanonicalLength: "non-canonical length"
+            case .indefiniteLength: "indefinite length"
+            case .floatNotAllowed: "float not allowed"
+            case .unsupportedSimpleValue: "unsupported simple value"
+            case .mapKeys: "map keys: not text, not in order or not unique"
+            case .textNotUTF8: "text is not UTF-8"
+            case .invalidCID: "invalid CID"
+            case .unsupportedTag: "unsupported tag"
+            case .lengthExceedsInput: "length exceeds input"
+            case .tooDeep: "nesting deeper than \(limit)"
+            case .trailingData: "trailing data"
+            case .integerOutOfRange: "integer out of range"
+            case .unexpectedType: "unexpected type"
+            case .tooManyElements: "more than \(limit) elements"
+            case .keyTooLong: "key longer than \(limit) bytes"
+            case .blockTooLarge: "larger than \(limit) bytes"
+            }
+        return "\(what) at byte \(offset)"
     }
 }
 
@@ -36,21 +66,30 @@ public struct CBORReader {
     @inlinable public var remaining: Int { bytes.count - offset }
 
     /// The next byte, not consumed.
-    @inlinable public func peek() throws(CBORError) -> UInt8 {
+    @inlinable @inline(__always)
+    public func peek() throws(CBORError) -> UInt8 {
         guard offset < bytes.count else { throw CBORError(.truncated, at: offset) }
         return bytes[offset]
     }
 
     /// A head: major type and argument in shortest form (RFC 8949 §4.2.1). Indefinite lengths are refused.
-    @inlinable public mutating func head() throws(CBORError) -> (major: CBORMajor, argument: UInt64) {
+    @inlinable @inline(__always)
+    public mutating func head() throws(CBORError) -> (major: CBORMajor, argument: UInt64) {
         let at = offset
         let first = try peek()
         let major = CBORMajor(rawValue: first >> 5).unsafelyUnwrapped
         let short = first & 31
         if short < 24 {
-            offset = at + 1
+            offset = at &+ 1
             return (major, UInt64(short))
         }
+        return (major, try longArgument(major, short))
+    }
+
+    /// The argument of a head with more than one byte.
+    @usableFromInline @inline(never)
+    mutating func longArgument(_ major: CBORMajor, _ short: UInt8) throws(CBORError) -> UInt64 {
+        let at = offset
         guard short <= 27 else {
             throw CBORError(short == 31 ? .indefiniteLength : .nonCanonicalLength, at: at)
         }
@@ -64,11 +103,12 @@ public struct CBORReader {
         let least: UInt64 = width == 1 ? 24 : 1 << UInt64(width * 4)
         guard argument >= least else { throw CBORError(.nonCanonicalLength, at: at) }
         offset = at + 1 + width
-        return (major, argument)
+        return argument
     }
 
     /// A head that must be of `major`, with its argument as a length that the rest of the input can hold.
-    @inlinable public mutating func length(_ major: CBORMajor) throws(CBORError) -> Int {
+    @inlinable @inline(__always)
+    public mutating func length(_ major: CBORMajor) throws(CBORError) -> Int {
         let at = offset
         let head = try head()
         guard head.major == major else { throw CBORError(.unexpectedType, at: at) }
@@ -157,7 +197,8 @@ public struct CBORWriter {
         }
     }
 
-    @inlinable public mutating func text(_ value: Bytes) {
+    // Of a literal the other one is meant; without the attribute it would be ambiguous.
+    @_disfavoredOverload @inlinable public mutating func text(_ value: Bytes) {
         head(.text, UInt64(value.count))
         value.withUnsafeBytes { out.append(contentsOf: $0) }
     }

@@ -15,7 +15,7 @@ public struct MST {
     var rootLayer: Int
     let load: MSTLoader
     /// CIDs of stored nodes that the tree no longer holds.
-    private var retired: Set<CID> = []
+    private var retired: [CID] = []
 
     /// The empty tree.
     public init(load: @escaping MSTLoader) {
@@ -65,7 +65,7 @@ public struct MST {
     }
 
     private mutating func retire(_ node: MSTNode) {
-        if let cid = node.cid { retired.insert(cid) }
+        if let cid = node.cid { retired.append(cid) }
     }
 }
 
@@ -266,29 +266,52 @@ extension MST {
 
     /// Gives every changed node its block and CID. The tree can be changed further.
     public mutating func seal() -> Sealed {
-        var new: [(node: MSTNode, block: [UInt8])] = []
-        root = Self.seal(root, &retired, &new)
-        let sealed = Sealed(root: root.cid.unsafelyUnwrapped, new: new, obsolete: Array(retired))
+        var sealing = Sealing(retired: retired)
+        root = sealing.seal(root)
         retired = []
-        return sealed
+        return Sealed(root: root.cid.unsafelyUnwrapped, new: sealing.new, obsolete: sealing.obsolete)
     }
 
-    private static func seal(
-        _ node: MSTNode, _ retired: inout Set<CID>, _ new: inout [(node: MSTNode, block: [UInt8])]
-    ) -> MSTNode {
-        if node.cid != nil { return node }
-        var children = node.children
-        for index in children.indices {
-            guard case .node(let child) = children[index] else { continue }
-            // Sealed nodes hold their children by CID, so that a cache of nodes can let go of each alone.
-            children[index] = .stored(seal(child, &retired, &new).cid.unsafelyUnwrapped)
+    private struct Sealing {
+        var new: [(node: MSTNode, block: [UInt8])] = []
+        /// A change that was undone brings back a node that is stored already: it is neither obsolete nor new.
+        private var few: [CID]
+        private var many: Set<CID> = []
+
+        /// Up to this many are looked through one by one, which is what a single write has; a set costs more to make.
+        private static let fewMax = 24
+
+        init(retired: [CID]) {
+            few = retired.count <= Self.fewMax ? retired : []
+            if few.isEmpty { many = Set(retired) }
+            new.reserveCapacity(retired.count + 2)
         }
-        let open = MSTNode(keys: node.keys, values: node.values, children: children, layer: node.layer)
-        let block = open.encoded()
-        let cid = CID(hashing: block)
-        let sealed = MSTNode(keys: node.keys, values: node.values, children: children, layer: node.layer, cid: cid)
-        // A change that was undone brings back a node that is stored already.
-        if retired.remove(cid) == nil { new.append((sealed, block)) }
-        return sealed
+
+        var obsolete: [CID] { few.isEmpty ? Array(many) : few }
+
+        private mutating func isBack(_ cid: CID) -> Bool {
+            if let position = few.firstIndex(of: cid) {
+                few.swapAt(position, few.count - 1)
+                few.removeLast()
+                return true
+            }
+            return !many.isEmpty && many.remove(cid) != nil
+        }
+
+        mutating func seal(_ node: MSTNode) -> MSTNode {
+            if node.cid != nil { return node }
+            var children = node.children
+            for index in children.indices {
+                guard case .node(let child) = children[index] else { continue }
+                // Sealed nodes hold their children by CID, so that a cache of nodes can let go of each alone.
+                children[index] = .stored(seal(child).cid.unsafelyUnwrapped)
+            }
+            let block = MSTNode.encode(keys: node.keys, values: node.values, children: children)
+            let cid = CID(hashing: block)
+            let sealed = MSTNode(
+                keys: node.keys, values: node.values, children: children, layer: node.layer, cid: cid)
+            if !isBack(cid) { new.append((sealed, block)) }
+            return sealed
+        }
     }
 }

@@ -63,19 +63,12 @@ public enum MSTKey {
             && !isDots(UnsafeRawBufferPointer(rebasing: key[(slash + 1)...]))
     }
 
-    /// Bit `n` of the two words is set when the ASCII byte `n` may stand in a key.
-    private static let allowedLow: UInt64 = {
-        var bits: UInt64 = 0
-        for byte in "0123456789-.:".utf8 { bits |= 1 << UInt64(byte) }
-        return bits
-    }()
-    private static let allowedHigh: UInt64 = {
-        var bits: UInt64 = 0
-        for byte in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_~".utf8 { bits |= 1 << UInt64(byte - 64) }
-        return bits
-    }()
+    /// Bit `n` of the first word is set when the byte `n` may stand in a key: digits, `-`, `.`, `:`. The second word
+    /// is for the bytes from 64 on: letters, `_`, `~`. Literals, because a lazy static costs a call for every byte.
+    @inline(__always) private static var allowedLow: UInt64 { 0x07FF_6000_0000_0000 }
+    @inline(__always) private static var allowedHigh: UInt64 { 0x47FF_FFFE_87FF_FFFE }
 
-    private static func isAllowed(_ byte: UInt8) -> Bool {
+    @inline(__always) private static func isAllowed(_ byte: UInt8) -> Bool {
         if byte < 64 { return allowedLow >> UInt64(byte) & 1 == 1 }
         return byte < 128 && allowedHigh >> UInt64(byte - 64) & 1 == 1
     }
@@ -165,8 +158,10 @@ extension MSTNode {
     static let linkSize = 41
 
     /// The node's block. Children that are not sealed are written as absent: seal first.
-    public func encoded() -> [UInt8] {
-        var bound = 16 + Self.linkSize
+    public func encoded() -> [UInt8] { Self.encode(keys: keys, values: values, children: children) }
+
+    static func encode(keys: [Bytes], values: [CID], children: [Child]) -> [UInt8] {
+        var bound = 16 + linkSize
         for key in keys { bound += key.count + MSTBlockWriter.entryOverhead }
         return [UInt8](unsafeUninitializedCapacity: bound) { buffer, count in
             guard let base = buffer.baseAddress else { return }

@@ -39,5 +39,8 @@ extension Value {
     public var bool: Bool? { if case .bool(let bool) = self { bool } else { nil } }
     public var link: CID? { if case .link(let link) = self { link } else { nil } }
     public var array: [Value]? { if case .array(let array) = self { array } else { nil } }
+    public var bytes: Bytes? { if case .bytes(let bytes) = self { bytes } else { nil } }
+    /// The entries of a map.
+    public var entries: [Entry]? { if case .map(let entries) = self { entries } else { nil } }
     public var isNull: Bool { if case .null = self { true } else { false } }
 }

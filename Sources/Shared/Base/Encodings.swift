@@ -1,38 +1,45 @@
 /// Base 16, lower case.
 public enum Hex {
     public static func encode(_ bytes: some Collection<UInt8>) -> [UInt8] {
-        let digits: [UInt8] = Array("0123456789abcdef".utf8)
-        var out: [UInt8] = []
-        out.reserveCapacity(bytes.count * 2)
-        for byte in bytes {
-            out.append(digits[Int(byte >> 4)])
-            out.append(digits[Int(byte & 15)])
+        withContiguous(bytes) { bytes in
+            [UInt8](unsafeUninitializedCapacity: bytes.count * 2) { out, written in
+                for byte in bytes {
+                    out[written] = digit(byte >> 4)
+                    out[written + 1] = digit(byte & 15)
+                    written += 2
+                }
+            }
         }
-        return out
     }
+
+    private static func digit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 &+ value : 0x57 &+ value }
 
     /// The bytes, or nil for an odd length or any other character. Upper case is taken too.
     public static func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
-        guard text.count % 2 == 0 else { return nil }
-        var out: [UInt8] = []
-        out.reserveCapacity(text.count / 2)
-        var high: UInt8?
-        for character in text {
-            let digit: UInt8
-            switch character {
-            case 0x30...0x39: digit = character - 0x30
-            case 0x61...0x66: digit = character - 0x57
-            case 0x41...0x46: digit = character - 0x37
-            default: return nil
+        withContiguous(text) { text -> [UInt8]? in
+            guard text.count % 2 == 0 else { return nil }
+            var isValid = true
+            let decoded = [UInt8](unsafeUninitializedCapacity: text.count / 2) { out, written in
+                while isValid, written < text.count / 2 {
+                    guard let high = value(text[written * 2]), let low = value(text[written * 2 + 1]) else {
+                        isValid = false
+                        return
+                    }
+                    out[written] = high << 4 | low
+                    written += 1
+                }
             }
-            if let first = high {
-                out.append(first << 4 | digit)
-                high = nil
-            } else {
-                high = digit
-            }
+            return isValid ? decoded : nil
         }
-        return out
+    }
+
+    private static func value(_ digit: UInt8) -> UInt8? {
+        switch digit {
+        case 0x30...0x39: digit - 0x30
+        case 0x61...0x66: digit - 0x57
+        case 0x41...0x46: digit - 0x37
+        default: nil
+        }
     }
 }
 
@@ -66,51 +73,83 @@ public struct RadixEncoding: Sendable {
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", bits: 6, padded: true)
 
     public func encode(_ bytes: some Collection<UInt8>) -> [UInt8] {
-        var out: [UInt8] = []
-        out.reserveCapacity(bytes.count * 8 / bits + 4)
-        var buffer: UInt32 = 0
-        var held = 0
-        for byte in bytes {
-            buffer = buffer << 8 | UInt32(byte)
-            held += 8
-            while held >= bits {
-                held -= bits
-                out.append(alphabet[Int(buffer >> UInt32(held)) & (1 << bits - 1)])
-            }
-            buffer &= 1 << UInt32(held) - 1
-        }
-        if held > 0 { out.append(alphabet[Int(buffer << UInt32(bits - held)) & (1 << bits - 1)]) }
-        if padded { while out.count % 4 != 0 { out.append(0x3D) } }
-        return out
+        withContiguous(bytes, encode(contiguous:))
     }
 
     /// The bytes, or nil when a character is foreign, the length impossible, a pad bit set or the padding wrong:
     /// exactly one text stands for each byte string.
     public func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
-        var characters = text[...]
-        if padded {
-            guard text.count % 4 == 0 else { return nil }
-            for _ in 0..<2 where characters.suffix(1).first == 0x3D { characters = characters.dropLast() }
-        }
-        var out: [UInt8] = []
-        out.reserveCapacity(characters.count * bits / 8)
-        var buffer: UInt32 = 0
-        var held = 0
-        for character in characters {
-            let value = values[Int(character)]
-            guard value != 0xFF else { return nil }
-            buffer = buffer << UInt32(bits) | UInt32(value)
-            held += bits
-            if held >= 8 {
-                held -= 8
-                out.append(UInt8(truncatingIfNeeded: buffer >> UInt32(held)))
-                buffer &= 1 << UInt32(held) - 1
+        withContiguous(text, decode(contiguous:))
+    }
+
+    private func encode(contiguous bytes: UnsafeBufferPointer<UInt8>) -> [UInt8] {
+        let count = (bytes.count &* 8 &+ bits &- 1) / bits
+        let paddedCount = padded ? (count &+ 3) / 4 * 4 : count
+        let mask = 1 << bits &- 1
+        return [UInt8](unsafeUninitializedCapacity: paddedCount) { out, written in
+            var buffer = 0
+            var held = 0
+            for byte in bytes {
+                buffer = buffer << 8 | Int(byte)
+                held &+= 8
+                while held >= bits {
+                    held &-= bits
+                    out[written] = alphabet[buffer >> held & mask]
+                    written &+= 1
+                }
+                buffer &= 1 << held &- 1
+            }
+            if held > 0 {
+                out[written] = alphabet[buffer << (bits &- held) & mask]
+                written &+= 1
+            }
+            while written < paddedCount {
+                out[written] = 0x3D
+                written &+= 1
             }
         }
-        guard held < bits, buffer == 0 else { return nil }
-        if padded, encode(out).count != text.count { return nil }
-        return out
     }
+
+    private func decode(contiguous text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
+        var count = text.count
+        if padded {
+            guard count % 4 == 0 else { return nil }
+            for _ in 0..<2 where count > 0 && text[count - 1] == 0x3D { count -= 1 }
+        }
+        var isValid = true
+        let decoded = [UInt8](unsafeUninitializedCapacity: count * bits / 8) { out, written in
+            var buffer = 0
+            var held = 0
+            for position in 0..<count {
+                let value = values[Int(text[position])]
+                guard value != 0xFF else {
+                    isValid = false
+                    return
+                }
+                buffer = buffer << bits | Int(value)
+                held &+= bits
+                if held >= 8 {
+                    held &-= 8
+                    out[written] = UInt8(truncatingIfNeeded: buffer >> held)
+                    written &+= 1
+                    buffer &= 1 << held &- 1
+                }
+            }
+            isValid = held < bits && buffer == 0
+        }
+        guard isValid else { return nil }
+        // How many pads there are follows from the count of bytes.
+        if padded, text.count - count != (3 - decoded.count % 3) % 3 { return nil }
+        return decoded
+    }
+}
+
+/// Lets `body` see `bytes` in one piece, copied when they are not. The work itself is then never generic: across
+/// modules a generic loop would cost a call per byte.
+private func withContiguous<Result>(
+    _ bytes: some Collection<UInt8>, _ body: (UnsafeBufferPointer<UInt8>) -> Result
+) -> Result {
+    bytes.withContiguousStorageIfAvailable(body) ?? [UInt8](bytes).withUnsafeBufferPointer(body)
 }
 
 /// Base 58 with Bitcoin's alphabet: `z…` of multibase, which did:key uses.

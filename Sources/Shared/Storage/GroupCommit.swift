@@ -21,6 +21,8 @@ protocol BatchConnection: Writer {
     var failure: StorageError? { get set }
     /// What the present body wants to be run after the commit.
     var afterCommitBodies: [@Sendable () -> Void] { get set }
+    /// Called once after a commit, when the bodies' own wishes have been met.
+    func didCommit()
 }
 
 /// Lets the write transactions of several threads share one durable commit, without a thread of its own.
@@ -153,6 +155,7 @@ final class GroupCommit<Connection: BatchConnection>: Sendable {
             } else {
                 try connection.commit()
                 for ticket in kept { for body in ticket.afterCommit { body() } }
+                connection.didCommit()
             }
         } catch {
             // Nothing was committed (or nobody knows): everyone who hoped for it is told.

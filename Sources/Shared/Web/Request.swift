@@ -9,17 +9,62 @@ public enum HTTPMethod: String, Sendable, CaseIterable {
 }
 
 /// Header fields in the order of arrival: names in lower case, values as sent. Compared as bytes.
+///
+/// All of them are slices of one array, so that a request costs two allocations however many fields it has.
 public struct Headers: Sendable {
-    public private(set) var fields: [(name: Bytes, value: Bytes)] = []
+    /// Where one field lies in the storage.
+    public struct Slot: Sendable {
+        var name: Range<UInt32>
+        var value: Range<UInt32>
 
-    public init() {}
+        public init(name: Range<UInt32>, value: Range<UInt32>) {
+            self.name = name
+            self.value = value
+        }
+    }
 
-    public mutating func append(_ name: Bytes, _ value: Bytes) { fields.append((name, value)) }
+    private var storage: [UInt8]
+    private var slots: [Slot]
 
-    /// The only value of `name` (lower case), or nil. The host refuses a second one of the fields that decide.
+    public init() {
+        storage = []
+        slots = []
+    }
+
+    /// Fields that lie in `storage`; every slot must be inside of it, names already in lower case.
+    public init(storage: [UInt8], slots: [Slot]) {
+        self.storage = storage
+        self.slots = slots
+    }
+
+    public var count: Int { slots.count }
+
+    /// The fields as pairs.
+    public var fields: [(name: Bytes, value: Bytes)] { slots.map { (slice($0.name), slice($0.value)) } }
+
+    /// The field at `index` in the order of arrival.
+    public subscript(_ index: Int) -> (name: Bytes, value: Bytes) {
+        (slice(slots[index].name), slice(slots[index].value))
+    }
+
+    public mutating func append(_ name: Bytes, _ value: Bytes) {
+        let nameStart = UInt32(clamping: storage.count)
+        storage.append(contentsOf: name)
+        let nameEnd = UInt32(clamping: storage.count)
+        storage.append(contentsOf: value)
+        slots.append(Slot(name: nameStart..<nameEnd, value: nameEnd..<UInt32(clamping: storage.count)))
+    }
+
+    /// The only value of `name` (lower case), or nil. The host refuses a second one of every field.
     public subscript(_ name: Bytes) -> Bytes? {
-        for field in fields where field.name == name { return field.value }
+        for slot in slots where slot.name.count == name.count && slice(slot.name) == name {
+            return slice(slot.value)
+        }
         return nil
+    }
+
+    private func slice(_ range: Range<UInt32>) -> Bytes {
+        Bytes(storage).slice(Int(range.lowerBound)..<Int(range.upperBound))
     }
 }
 

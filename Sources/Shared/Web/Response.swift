@@ -31,6 +31,8 @@ public struct Response {
     public var status: Int
     public private(set) var headers: [(name: StaticString, value: HeaderValue)] = []
     public var body: Body
+    /// The name of what answered, such as a method's NSID, for the metrics: one of a small closed set, never input.
+    public var route = Bytes()
 
     public init(status: Int, body: Body = .bytes([])) {
         self.status = status

@@ -39,22 +39,50 @@ public final class TestDatabase: MigratableDatabase {
     public let engine: Engine
     /// The directory that SQLite's file `test.db` is in; empty for PostgreSQL.
     public let directory: TestDirectory
+    /// The schema of PostgreSQL that is this database's own.
+    public let schema = "test_" + UUID().uuidString.lowercased().filter { $0 != "-" }
     private let base: any MigratableDatabase
 
     init(_ engine: Engine) throws {
         self.engine = engine
         directory = try TestDirectory()
         switch engine {
-        case .sqlite: base = try SQLite(path: directory.path + "/test.db")
-        case .postgres: throw MissingPostgres()
+        case .sqlite: base = try SQLite(path: directory.path + "/test.db", doorbell: directory.path + "/bell")
+        case .postgres:
+            guard let url = Engine.postgresURL else { throw MissingPostgres() }
+            try Postgres(url: url).execute("CREATE SCHEMA \(schema)")
+            base = try Postgres(url: url, schema: schema)
         }
     }
 
+    deinit {
+        guard engine == .postgres, let url = Engine.postgresURL else { return }
+        try? Postgres(url: url).execute("DROP SCHEMA \(schema) CASCADE")
+    }
+
     public var database: any MigratableDatabase { self }
+
+    /// The path or URL of this database, for another process.
+    public var location: String {
+        switch engine {
+        case .sqlite: directory.path + "/test.db"
+        case .postgres: Engine.postgresURL ?? ""
+        }
+    }
+
+    /// A second, independent opening of the same database, as another process would have it. Keep this one alive.
+    public func reopened() throws -> any MigratableDatabase {
+        switch engine {
+        case .sqlite: try SQLite(path: location, doorbell: directory.path + "/bell")
+        case .postgres: try Postgres(url: location, schema: schema)
+        }
+    }
+
     public var dialect: Dialect { base.dialect }
 
     public func read<Result>(_ body: (any Reader) throws -> Result) throws -> Result { try base.read(body) }
     public func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result { try base.write(body) }
+    public func changeSignal() throws -> any ChangeSignal { try base.changeSignal() }
 }
 
 /// `CI` is set and `SKYSTEAD_TEST_POSTGRES_URL` is not.

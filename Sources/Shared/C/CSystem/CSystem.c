@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -16,7 +17,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 const uint32_t csystem_epoll_in = EPOLLIN;
@@ -202,3 +205,34 @@ int csystem_start_writeback(int fd, int64_t offset, int64_t count) {
 extern char **environ;
 
 char *const *csystem_environment(void) { return environ; }
+
+void csystem_set_timeouts(int fd, int seconds) {
+    struct timeval limit = {seconds, 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+}
+
+int csystem_wait_readable(int fd, int timeout_ms) {
+    struct pollfd wanted = {fd, POLLIN, 0};
+    return poll(&wanted, 1, timeout_ms);
+}
+
+int csystem_wait_for_end(int timeout_ms) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    struct timespec limit = {timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000};
+    for (;;) {
+        int signo = timeout_ms < 0 ? sigwaitinfo(&set, NULL) : sigtimedwait(&set, NULL, &limit);
+        if (signo > 0) return signo;
+        if (errno == EAGAIN) return 0;
+    }
+}
+
+int csystem_local_port(int fd) {
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) return -1;
+    return ntohs(address.sin_port);
+}

@@ -40,3 +40,11 @@ int csystem_start_writeback(int fd, int64_t offset, int64_t count);
 // The process's environment, NULL at its end: Swift 6 refuses the global variable itself.
 // Read it before any other thread runs.
 char *const *csystem_environment(void);
+// SO_RCVTIMEO and SO_SNDTIMEO of a socket: timeval and the options are awkward from Swift, and this is per request.
+void csystem_set_timeouts(int fd, int seconds);
+// Waits for fd to be readable or closed: 1, 0 after timeout_ms, -1 with errno (EINTR included).
+int csystem_wait_readable(int fd, int timeout_ms);
+// sigtimedwait(2) for SIGTERM and SIGINT, which must be blocked: the signal, or 0 after timeout_ms (< 0: no limit).
+int csystem_wait_for_end(int timeout_ms);
+// The port that a TCP socket is bound to, or -1 with errno.
+int csystem_local_port(int fd);

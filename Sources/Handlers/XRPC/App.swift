@@ -1,0 +1,89 @@
+public import ATProto
+public import Accounts
+public import Base
+public import Hosting
+public import Identity
+public import Repos
+
+/// What the XRPC methods work on. Made once, at start; a new domain adds its stores here.
+public struct XRPCApp: Sendable {
+    public let settings: XRPCSettings
+    public let clock: Clock
+    public let entropy: Entropy
+    public let log: Log
+    public let limits: Limiter
+
+    public let accounts: AccountStore
+    public let sessions: SessionStore
+    public let appPasswords: AppPasswordStore
+    public let invites: InviteStore
+    public let preferences: PreferenceStore
+    public let keys: KeyStore
+    public let resolver: Resolver
+    public let handlePolicy: HandlePolicy
+    public let life: AccountLife
+    public let repos: RepoStore
+    public let records: RecordStore
+    public let blobs: BlobStore
+
+    public init(
+        settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
+        sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
+        keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore, records: RecordStore,
+        blobs: BlobStore
+    ) {
+        self.settings = settings
+        self.clock = clock
+        self.entropy = entropy
+        self.log = log
+        self.limits = limits
+        self.accounts = accounts
+        self.sessions = sessions
+        self.appPasswords = appPasswords
+        self.invites = invites
+        self.preferences = preferences
+        self.keys = keys
+        self.resolver = resolver
+        self.life = life
+        self.repos = repos
+        self.records = records
+        self.blobs = blobs
+        handlePolicy = HandlePolicy(domains: settings.handleDomains)
+    }
+
+    func checkHealth() throws { try accounts.checkHealth() }
+}
+
+/// What the operator has said about the XRPC surface.
+public struct XRPCSettings: Sendable {
+    /// The program's version, in `_health`.
+    public var version: Bytes
+    /// The server's own DID, `did:web:<host>`.
+    public var serviceDID: DID
+    /// Where handles are given out, without the leading dot: `home.example`.
+    public var handleDomains: [Bytes]
+    public var inviteCodeRequired: Bool
+    /// Bytes that uploadBlob takes.
+    public var blobSizeMax: Int
+    public var privacyPolicyURL: Bytes?
+    public var termsOfServiceURL: Bytes?
+    public var contactEmail: Bytes?
+    /// The password of `admin` in Basic credentials; without one the administrator's methods are closed.
+    public var adminPassword: Secret?
+
+    public init(
+        version: Bytes, serviceDID: DID, handleDomains: [Bytes], inviteCodeRequired: Bool = true,
+        blobSizeMax: Int = 5_242_880, privacyPolicyURL: Bytes? = nil, termsOfServiceURL: Bytes? = nil,
+        contactEmail: Bytes? = nil, adminPassword: Secret? = nil
+    ) {
+        self.version = version
+        self.serviceDID = serviceDID
+        self.handleDomains = handleDomains
+        self.inviteCodeRequired = inviteCodeRequired
+        self.blobSizeMax = blobSizeMax
+        self.privacyPolicyURL = privacyPolicyURL
+        self.termsOfServiceURL = termsOfServiceURL
+        self.contactEmail = contactEmail
+        self.adminPassword = adminPassword
+    }
+}

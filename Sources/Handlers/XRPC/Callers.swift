@@ -1,0 +1,190 @@
+public import ATProto
+public import Accounts
+public import Base
+internal import Crypto
+internal import Web
+
+/// A signed-in account.
+public struct AccountCaller: Sendable {
+    public let account: Account
+    public let scope: SessionScope
+
+    public var did: DID { account.did }
+
+    /// Leave to write to `repo`, which must be the caller's own: what every method that writes asks first.
+    public func grant(_ repo: ATIdentifier) throws(Failure) -> WriteGrant {
+        let isOwn =
+            switch repo {
+            case .did(let did): did == account.did
+            case .handle(let handle): handle == account.handle
+            }
+        guard isOwn else {
+            throw Failure(.unauthenticated, "AuthenticationRequired", "You can only write to your own repository")
+        }
+        return WriteGrant(did: account.did)
+    }
+}
+
+/// Proof that the caller may write to the repository of `did`. Only `AccountCaller.grant` makes one.
+public struct WriteGrant: Sendable {
+    public let did: DID
+
+    fileprivate init(did: DID) { self.did = did }
+}
+
+/// Who reads: owners and administrators see what others don't.
+public enum Viewer: Sendable {
+    case anonymous, account(DID), admin
+
+    public func mayRead(inactive did: DID) -> Bool {
+        switch self {
+        case .anonymous: false
+        case .account(let own): own == did
+        case .admin: true
+        }
+    }
+}
+
+/// The bearer of a refresh token.
+public struct RefreshCaller: Sendable {
+    public let did: DID
+    public let id: Bytes
+}
+
+/// The operator.
+public struct AdminCaller: Sendable {}
+
+/// Which password sessions a method takes.
+public enum SessionKind: Sendable {
+    /// Signed in with the account's own password.
+    case full
+    /// That, or a privileged app password.
+    case privileged
+    /// That, or any app password.
+    case any
+
+    func includes(_ scope: SessionScope) -> Bool {
+        switch scope {
+        case .full: true
+        case .privilegedAppPassword: self != .full
+        case .appPassword: self == .any
+        case .takenDown: false
+        }
+    }
+}
+
+/// Accounts that are not active and may call all the same.
+public struct InactiveAccounts: OptionSet, Sendable {
+    public let rawValue: Int
+    public init(rawValue: Int) { self.rawValue = rawValue }
+    public static let deactivated = InactiveAccounts(rawValue: 1)
+    /// With a `com.atproto.takendown` session only.
+    public static let takenDown = InactiveAccounts(rawValue: 2)
+}
+
+extension XRPCAccess where Caller == AccountCaller {
+    /// A signed-in account. Only active ones, unless `even` says otherwise.
+    public static func account(_ kind: SessionKind, even inactive: InactiveAccounts = []) -> XRPCAccess {
+        XRPCAccess(rule: "account(\(kind)\(inactive.words))") { request, app in
+            let token = try Credentials.bearer(request)
+            let (did, scope) = try app.sessions.tokens.readAccess(token, now: app.clock.now())
+            guard kind.includes(scope) || (scope == .takenDown && inactive.contains(.takenDown)) else {
+                throw Failure.badScope
+            }
+            return AccountCaller(account: try Credentials.account(did, even: inactive, app), scope: scope)
+        }
+    }
+}
+
+extension XRPCAccess where Caller == Viewer {
+    /// Anyone; what they see depends on who they are.
+    public static var viewer: XRPCAccess {
+        XRPCAccess(rule: "viewer") { request, app in
+            guard let header = request.headers["authorization"] else { return .anonymous }
+            if Credentials.scheme(header) == "basic" {
+                try Credentials.checkAdmin(header, app)
+                return .admin
+            }
+            let token = try Credentials.bearer(request)
+            let (did, scope) = try app.sessions.tokens.readAccess(token, now: app.clock.now())
+            guard SessionKind.any.includes(scope) else { throw Failure.badScope }
+            return .account(did)
+        }
+    }
+}
+
+extension XRPCAccess where Caller == RefreshCaller {
+    /// The bearer of a refresh token. Signing out takes an expired one too.
+    static func refreshToken(allowExpired: Bool = false) -> XRPCAccess {
+        XRPCAccess(rule: allowExpired ? "refresh token, even expired" : "refresh token") { request, app in
+            let token = try Credentials.bearer(request)
+            let (did, id) = try app.sessions.tokens.readRefresh(
+                token, now: app.clock.now(), allowExpired: allowExpired)
+            return RefreshCaller(did: did, id: id)
+        }
+    }
+}
+
+extension XRPCAccess where Caller == AdminCaller {
+    /// The operator, by the password of the settings.
+    public static var admin: XRPCAccess {
+        XRPCAccess(rule: "admin") { request, app in
+            guard let header = request.headers["authorization"] else { throw Failure.authMissing }
+            try Credentials.checkAdmin(header, app)
+            return AdminCaller()
+        }
+    }
+}
+
+extension InactiveAccounts {
+    fileprivate var words: String {
+        (contains(.deactivated) ? ", deactivated" : "") + (contains(.takenDown) ? ", taken down" : "")
+    }
+}
+
+/// What an `Authorization` header says.
+enum Credentials {
+    /// The scheme in lower case.
+    static func scheme(_ header: Bytes) -> Bytes {
+        header.upTo(header.position(of: 0x20) ?? header.count).lowercasedASCII
+    }
+
+    /// The token of `Authorization: Bearer <token>` (RFC 6750 §2.1).
+    static func bearer(_ request: Request) throws(Failure) -> Bytes {
+        guard let header = request.headers["authorization"] else { throw .authMissing }
+        let scheme = scheme(header)
+        guard scheme == "bearer" else {
+            let isKnown = scheme == "basic" || scheme == "dpop"
+            throw .invalidToken(
+                isKnown ? "Unsupported authorization type: \(scheme)" : "Malformed authorization header")
+        }
+        let token = header.from(scheme.count + 1)
+        guard !token.isEmpty, !token.contains(0x20) else { throw .invalidToken("Malformed authorization header") }
+        return token
+    }
+
+    /// Throws unless `header` is `Basic` with `admin` and the password of the settings (RFC 7617).
+    static func checkAdmin(_ header: Bytes, _ app: XRPCApp) throws(Failure) {
+        let refused = Failure(.unauthenticated, "AuthenticationRequired", "Bad admin credentials")
+        guard scheme(header) == "basic", let pair = RadixEncoding.base64Padded.decode(header.from(6)),
+            let password = app.settings.adminPassword
+        else { throw refused }
+        // Digests have one length, so that the comparison does not tell the password's.
+        let given = SHA256.hash(pair).bytes
+        let wanted = password.withBytes { SHA256.hash(Array("admin:".utf8) + $0).bytes }
+        guard constantTimeEqual(Bytes(given), Bytes(wanted)) else { throw refused }
+    }
+
+    /// The account as it is now. Throws when it is gone or its state does not allow the call.
+    static func account(_ did: DID, even inactive: InactiveAccounts, _ app: XRPCApp) throws -> Account {
+        guard let account = try app.accounts.find(did) else { throw Failure.accountNotFound }
+        switch account.state {
+        case .active: return account
+        case .deactivated where inactive.contains(.deactivated): return account
+        case .deactivated: throw Failure.accountDeactivated
+        case .takenDown where inactive.contains(.takenDown), .suspended where inactive.contains(.takenDown):
+            return account
+        case .takenDown, .suspended: throw Failure.accountTakedown
+        }
+    }
+}

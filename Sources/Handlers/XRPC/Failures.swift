@@ -1,0 +1,178 @@
+// The error catalogue: what each domain error is called on the wire. Every switch is exhaustive, so a new case in a
+// domain does not compile until it is named here.
+
+internal import ATProto
+internal import Accounts
+public import Base
+internal import Hosting
+internal import Identity
+
+/// A domain error with a name in XRPC. Internal, so that another surface can name the same error its own way.
+protocol XRPCReportable: Error {
+    var failure: Failure { get }
+}
+
+extension Failure {
+    /// The status that XRPC gives each kind. The lexicons' own errors (a record that is not there, a swap that lost)
+    /// are all 400: 404 and 409 would read as the server's, not the method's.
+    public var xrpcStatus: Int {
+        switch kind {
+        case .invalid, .conflict, .notFound, .methodNotAllowed: 400
+        case .unauthenticated: 401
+        case .forbidden: 403
+        case .tooLarge: 413
+        case .unsupportedMedia: 415
+        case .misdirected: 421
+        case .limited: 429
+        case .internal: 500
+        case .unsupported: 501
+        case .upstream: 502
+        case .unavailable: 503
+        case .upstreamTimeout: 504
+        case .storageFull: 507
+        }
+    }
+
+    static func invalidRequest(_ message: String) -> Failure { Failure(.invalid, "InvalidRequest", message) }
+    static func invalidToken(_ message: String) -> Failure { Failure(.invalid, "InvalidToken", message) }
+
+    static let internalError = Failure(.internal, "InternalServerError", "Internal Server Error")
+    static let authMissing = Failure(.unauthenticated, "AuthMissing", "Authentication Required")
+    static let expiredToken = Failure(.invalid, "ExpiredToken", "Token has expired")
+    static let badScope = invalidToken("Bad token scope")
+    static let notVerified = invalidToken("Token could not be verified")
+    static let accountNotFound = Failure(.forbidden, "AccountNotFound", "Account not found")
+    static let accountTakedown = Failure(.unauthenticated, "AccountTakedown", "Account has been taken down")
+    static let accountDeactivated = Failure(.unauthenticated, "AccountDeactivated", "Account is deactivated")
+    static let notImplemented = Failure(.unsupported, "MethodNotImplemented", "Method Not Implemented")
+}
+
+// MARK: Domains
+
+extension SessionTokenError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .invalid: .notVerified
+        case .wrongScope: .badScope
+        case .expired: .expiredToken
+        }
+    }
+}
+
+extension SessionError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .wrongCredentials:
+            Failure(.unauthenticated, "AuthenticationRequired", "Invalid identifier or password")
+        case .passwordTooLong:
+            Failure(
+                .unauthenticated, "AuthenticationRequired", "Password too long. Consider resetting your password.")
+        case .takenDown: .accountTakedown
+        case .revoked: Failure(.invalid, "ExpiredToken", "Token has been revoked")
+        }
+    }
+}
+
+extension AppPasswordError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .nameTaken: .invalidRequest("There is an app password with this name already")
+        case .invalidName: .invalidRequest("A name has 1 to \(AppPasswordStore.nameSizeMax) bytes")
+        case .tooMany: .invalidRequest("Too many app passwords. Max: \(AppPasswordStore.countMax)")
+        }
+    }
+}
+
+extension AccountError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .handleTaken(let handle): Failure(.conflict, "HandleNotAvailable", "Handle already taken: \(handle)")
+        case .emailTaken(let email): .invalidRequest("Email already taken: \(email)")
+        case .exists(let did): .invalidRequest("Account already exists: \(did)")
+        case .notFound: .accountNotFound
+        case .invalidEmail: Failure(.invalid, "InvalidEmail", "This is not a valid email address")
+        case .passwordTooLong:
+            Failure(.invalid, "InvalidPassword", "Password too long. Max: \(AccountStore.passwordSizeMax) bytes")
+        case .passwordTooShort:
+            Failure(.invalid, "InvalidPassword", "Password too short. Min: \(AccountStore.passwordSizeMin) bytes")
+        case .passwordHasNUL: Failure(.invalid, "InvalidPassword", "Password must not contain NUL")
+        }
+    }
+}
+
+extension InviteError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .notAvailable: Failure(.invalid, "InvalidInviteCode", "Provided invite code not available")
+        }
+    }
+}
+
+extension PreferenceError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .wrongNamespace: .invalidRequest("Some preferences are not in the app.bsky namespace")
+        case .notAllowed(let type): .invalidRequest("Do not have authorization to set preferences: \(type)")
+        case .tooMany: .invalidRequest("Too many preferences. Max: \(PreferenceStore.countMax)")
+        }
+    }
+}
+
+extension JSONError: XRPCReportable {
+    var failure: Failure {
+        Failure(.invalid, isOfDataModel ? "InvalidRecord" : "InvalidRequest", description)
+    }
+}
+
+extension HandleError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .disallowed: Failure(.invalid, "InvalidHandle", "Handle TLD is invalid or disallowed")
+        case .tooShort: Failure(.invalid, "InvalidHandle", "Handle too short")
+        case .tooLong: Failure(.invalid, "InvalidHandle", "Handle too long")
+        case .hasDots: Failure(.invalid, "InvalidHandle", "Invalid characters in handle")
+        case .reservedWord: Failure(.conflict, "HandleNotAvailable", "Reserved handle")
+        case .foreign: Failure(.invalid, "UnsupportedDomain", "Not a supported handle domain")
+        }
+    }
+}
+
+extension HostingError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .emailRequired: .invalidRequest("Email is required")
+        case .passwordRequired: .invalidRequest("Password is required")
+        case .inviteRequired: Failure(.invalid, "InvalidInviteCode", "No invite code provided")
+        case .unsupportedDomain: Failure(.invalid, "UnsupportedDomain", "Not a supported handle domain")
+        case .unproved(let did):
+            Failure(.unauthenticated, "AuthenticationRequired", "Missing auth to create account with did: \(did)")
+        case .unresolvable(let did): Failure(.invalid, "UnresolvableDid", "Could not resolve DID document of \(did)")
+        case .handleElsewhere: .invalidRequest("External handle did not resolve to DID")
+        case .notPointedHere(.service):
+            Failure(
+                .invalid, "IncompatibleDidDoc",
+                "DID document atproto_pds service endpoint does not match PDS public url")
+        case .notPointedHere(.signingKey):
+            Failure(
+                .invalid, "IncompatibleDidDoc",
+                "DID document verification method does not match expected signing key")
+        case .notPointedHere(.rotationKey):
+            Failure(.invalid, "IncompatibleDidDoc", "Server rotation key not included in PLC DID data")
+        }
+    }
+}
+
+extension IdentityError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .unsupportedDID(let did): Failure(.invalid, "InvalidDid", "Unsupported DID: \(did)")
+        case .notFound(let did): Failure(.notFound, "DidNotFound", "Could not find \(did)")
+        case .handleNotFound: Failure(.notFound, "HandleNotFound", "Unable to resolve handle")
+        case .unreachable: Failure(.upstream, "UpstreamFailure", "Could not reach the identity's host or directory")
+        case .invalidDocument(let fault):
+            Failure(.invalid, "IncompatibleDidDoc", "The DID document \(fault.words)")
+        case .directoryRefused:
+            Failure(.upstream, "UpstreamFailure", "The PLC directory refused the operation")
+        }
+    }
+}

@@ -1,0 +1,76 @@
+public import Base
+public import Web
+
+/// The figures of the reference (specs/pds.md §2.4), so that clients that pace themselves keep working.
+extension RateLimit {
+    static let createSession = [
+        RateLimit("createSession-5min", points: 30, seconds: 300),
+        RateLimit("createSession-day", points: 300, seconds: 86_400),
+    ]
+    static let createAccount = [RateLimit("createAccount-5min", points: 100, seconds: 300)]
+    static let updateHandle = [
+        RateLimit("updateHandle-5min", points: 10, seconds: 300),
+        RateLimit("updateHandle-day", points: 50, seconds: 86_400),
+    ]
+    /// A key costs a stored row: strangers get few.
+    static let reserveSigningKey = [RateLimit("reserveSigningKey-5min", points: 100, seconds: 300)]
+    /// Resolving makes this server ask others: a stranger must not use it as a hammer.
+    static let resolve = [RateLimit("resolve-5min", points: 1_500, seconds: 300)]
+    static let uploadBlob = [RateLimit("uploadBlob-day", points: 1_000, seconds: 86_400)]
+    static let repoWrites = [
+        RateLimit("repoWrites-hour", points: 5_000, seconds: 3_600),
+        RateLimit("repoWrites-day", points: 35_000, seconds: 86_400),
+    ]
+}
+
+/// What one call takes from budgets that share a key.
+public struct Charge: Sendable {
+    public let limits: [RateLimit]
+    /// Whose budget: a DID, an address, or both.
+    public let key: Bytes
+    public let cost: Int
+
+    public init(_ limits: [RateLimit], key: Bytes, cost: Int = 1) {
+        self.limits = limits
+        self.key = key
+        self.cost = cost
+    }
+
+    static func resolve(_ peer: Bytes) -> Charge { Charge(RateLimit.resolve, key: peer) }
+
+    /// Repository writes of one account: create 3, put or update 2, delete 1 (specs/pds.md §2.4).
+    public static func repoWrites(_ did: Bytes, cost: Int) -> Charge {
+        Charge(RateLimit.repoWrites, key: did, cost: cost)
+    }
+}
+
+extension BudgetState {
+    /// The `RateLimit-*` header fields.
+    func append(to response: inout Response) {
+        response.append("RateLimit-Limit", HeaderValue(limit))
+        response.append("RateLimit-Remaining", HeaderValue(remaining))
+        response.append("RateLimit-Reset", HeaderValue(Int(reset.seconds)))
+        if let policy = HeaderValue(Bytes("\(limit);w=\(seconds)")) { response.append("RateLimit-Policy", policy) }
+    }
+}
+
+/// Charges calls to budgets. Without a store there are no limits: for a server behind one that has them.
+public struct Limiter: Sendable {
+    private let budgets: BudgetStore?
+
+    public init(_ budgets: BudgetStore?) { self.budgets = budgets }
+
+    public static let unlimited = Limiter(nil)
+
+    /// Takes the points of every charge and reports the tightest budget. Throws `BudgetExceeded`.
+    func charge(_ charges: [Charge], now: Timestamp) throws -> BudgetState? {
+        guard let budgets else { return nil }
+        var tightest: BudgetState?
+        for charge in charges {
+            let limits = charge.limits.map { $0.costing(charge.cost) }
+            guard let state = try budgets.charge(limits, key: charge.key, now: now) else { continue }
+            if tightest.map({ state.remaining < $0.remaining }) ?? true { tightest = state }
+        }
+        return tightest
+    }
+}

@@ -1,0 +1,150 @@
+public import ATProto
+public import Base
+public import Web
+
+/// One lexicon method: its id, who may call it, what it costs, its types, and what it does.
+///
+/// Add a method in two places: its type, in the file of its resource, and its line in that file's list. `XRPCTests`
+/// then wants the lexicon to agree with it and an exchange in `Tests/Fixtures/http/xrpc`.
+public protocol Method: Sendable {
+    associatedtype Caller: Sendable
+    associatedtype Input: XRPCInput = NoInput
+    associatedtype Output: MethodOutput = NoOutput
+
+    static var nsid: Bytes { get }
+    static var kind: MethodKind { get }
+    static var access: XRPCAccess<Caller> { get }
+    static var body: BodyRule { get }
+
+    /// What the call costs, known once caller and input are. Charged before `run`.
+    static func charges(_ call: Call<Self>) -> [Charge]
+    static func run(_ call: Call<Self>) throws -> Output
+}
+
+extension Method {
+    /// A query has no body; a procedure has JSON, unless it has no input.
+    public static var body: BodyRule {
+        kind == .query || Input.self == NoInput.self ? .none : .json(sizeMax: BodyRule.jsonSizeMax)
+    }
+    public static func charges(_ call: Call<Self>) -> [Charge] { [] }
+}
+
+public enum MethodKind: Sendable { case query, procedure }
+
+/// What a method takes as a request body.
+public enum BodyRule: Sendable, Equatable {
+    case none
+    case json(sizeMax: Int)
+    /// Any content type. The method reads `call.request.body` itself, with its own cap.
+    case stream
+
+    /// Bytes of a JSON body unless the method says otherwise: what the reference takes.
+    public static let jsonSizeMax = 153_600
+}
+
+/// Parameters of a query or the body of a procedure, made from fields. Shape errors are `Failure`s with the path.
+public protocol XRPCInput {
+    init(_ fields: Fields) throws(Failure)
+}
+
+/// For methods without parameters or body.
+public struct NoInput: XRPCInput, Sendable {
+    public init(_ fields: Fields) {}
+}
+
+/// What a method answers: JSON, nothing, or a response of its own.
+public protocol MethodOutput {
+    func response() throws -> Response
+}
+
+/// An answer in JSON.
+public protocol XRPCOutput: MethodOutput {
+    /// Writes one object.
+    func write(to writer: inout JSONWriter)
+}
+
+extension XRPCOutput {
+    public func response() -> Response {
+        var writer = JSONWriter()
+        write(to: &writer)
+        var response = Response(status: 200, body: .bytes(writer.finish()))
+        response.append("Content-Type", "application/json; charset=utf-8")
+        return response
+    }
+}
+
+/// 200 with an empty body: procedures without output.
+public struct NoOutput: MethodOutput {
+    public init() {}
+    public func response() -> Response { Response(status: 200) }
+}
+
+/// A CAR stream or a blob's file: the method makes the whole response.
+extension Response: MethodOutput {
+    public func response() -> Response { self }
+}
+
+/// What a running method is given.
+public struct Call<M: Method> {
+    public let input: M.Input
+    public let caller: M.Caller
+    public let app: XRPCApp
+    /// The request, for the stream of a body and for the peer's address.
+    public let request: Request
+}
+
+/// Who may call a method, and what the method is then told about them.
+///
+/// The type is the point: a method whose access is `XRPCAccess<Anonymous>` has no account to read, so it can't use one by
+/// mistake, and one that needs an account can't be declared without saying how that is proved.
+public struct XRPCAccess<Caller: Sendable>: Sendable {
+    /// For the generated list of methods, such as `account(any, deactivated)`.
+    public let rule: String
+    /// Whether the answer depends on the credentials: it is then private to them in every cache.
+    public let isPrivate: Bool
+    let check: @Sendable (Request, XRPCApp) throws -> Caller
+
+    init(
+        rule: String, isPrivate: Bool = true, check: @escaping @Sendable (Request, XRPCApp) throws -> Caller
+    ) {
+        self.rule = rule
+        self.isPrivate = isPrivate
+        self.check = check
+    }
+}
+
+extension XRPCAccess where Caller == Anonymous {
+    /// Open to all; credentials are not looked at.
+    public static var anyone: XRPCAccess { XRPCAccess(rule: "anyone", isPrivate: false) { _, _ in Anonymous() } }
+}
+
+/// A method with its types erased, as the table holds it.
+public struct XRPCRoute: Sendable {
+    public let nsid: Bytes
+    public let kind: MethodKind
+    /// Who may call it, in words.
+    public let rule: String
+    public let body: BodyRule
+    let isPrivate: Bool
+    /// Makes the input and drops it: what the tests use to hold the types against the lexicons.
+    let decode: @Sendable (Fields) throws(Failure) -> Void
+    /// Checks, decodes, charges, runs and encodes. The HTTP method and the body's presence were checked before.
+    let run: @Sendable (Request, XRPCApp, inout BudgetState?) throws -> Response
+
+    public init<M: Method>(_ method: M.Type) {
+        nsid = M.nsid
+        kind = M.kind
+        rule = M.access.rule
+        body = M.body
+        isPrivate = M.access.isPrivate
+        decode = { (fields) throws(Failure) in _ = try M.Input(fields) }
+        run = { request, app, report in
+            // The caller before the body: a stranger must not make the server read and parse a megabyte.
+            let caller = try M.access.check(request, app)
+            let input = try M.Input(Fields.of(request, nsid: M.nsid, kind: M.kind, body: M.body))
+            let call = Call<M>(input: input, caller: caller, app: app, request: request)
+            report = try app.limits.charge(M.charges(call), now: app.clock.now())
+            return try M.run(call).response()
+        }
+    }
+}

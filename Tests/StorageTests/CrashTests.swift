@@ -1,0 +1,78 @@
+import Base
+import Foundation
+import Storage
+import TestSupport
+import Testing
+
+/// What was acknowledged is there after SIGKILL, and no transaction is there by half.
+@Suite struct CrashTests {
+    /// The executable that was built next to this test bundle.
+    private static let child: URL? = {
+        let arguments = CommandLine.arguments
+        let bundle = arguments.firstIndex(of: "--test-bundle-path").flatMap { position in
+            position + 1 < arguments.count ? URL(fileURLWithPath: arguments[position + 1]) : nil
+        }
+        let beside = (bundle ?? URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath())
+        return [beside.deletingLastPathComponent(), Bundle.main.bundleURL]
+            .map { $0.appendingPathComponent("storage-crash-child") }
+            .first { FileManager.default.isExecutableFile(atPath: $0.path) }
+    }()
+
+    private func table(_ engine: Engine) throws -> TestDatabase {
+        let fresh = try engine.empty()
+        let create = """
+            CREATE TABLE crash (
+                thread {integer}, number {integer}, half {integer}, PRIMARY KEY (thread, number, half)
+            ) {clustered}
+            """
+        try fresh.execute(fresh.dialect.render(create))
+        return fresh
+    }
+
+    /// Runs the child until it has acknowledged `count` writes, kills it and returns every line it had written.
+    private func killed(_ fresh: TestDatabase, after count: Int) throws -> [String] {
+        let process = Process()
+        let child: URL = try #require(Self.child, "storage-crash-child was not built")
+        process.executableURL = child
+        process.arguments = [fresh.engine.rawValue, fresh.location, fresh.schema, "16"]
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        try process.run()
+        var output = Data()
+        while output.count(where: { $0 == 0x0A }) < count {
+            let part = pipe.fileHandleForReading.availableData
+            if part.isEmpty { break }
+            output.append(part)
+        }
+        kill(process.processIdentifier, SIGKILL)
+        output.append(pipe.fileHandleForReading.readDataToEndOfFile())
+        process.waitUntilExit()
+        #expect(process.terminationReason == .uncaughtSignal && process.terminationStatus == SIGKILL)
+        // The last line may be cut.
+        return String(decoding: output, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: true)
+            .map(String.init)
+    }
+
+    @Test(arguments: Engine.all) func acknowledgedWritesSurviveSIGKILL(_ engine: Engine) throws {
+        for round in 0..<5 {
+            let fresh = try table(engine)
+            let lines = try killed(fresh, after: 50 + round * 217)
+            #expect(lines.count >= 50 + round * 217)
+            // Opened anew, as after a crash of the whole service.
+            let database = try fresh.reopened()
+            let rows = try database.read { reader in
+                try reader.all("SELECT thread, number, count(*), sum(half) FROM crash GROUP BY thread, number") {
+                    (
+                        name: "\(try $0.integer(0)) \(try $0.integer(1))", count: try $0.integer(2),
+                        sum: try $0.integer(3)
+                    )
+                }
+            }
+            #expect(rows.allSatisfy { $0.count == 2 && $0.sum == 3 }, "no half transaction")
+            let stored = Set(rows.map(\.name))
+            #expect(lines.filter { !stored.contains($0) } == [], "acknowledged, but not there")
+            // At most the one write of each thread that was under way is there without having been acknowledged.
+            #expect(stored.subtracting(lines).count <= 16)
+        }
+    }
+}
