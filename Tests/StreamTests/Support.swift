@@ -42,7 +42,7 @@ final class MemoryEvents: EventSource, Sendable {
         return StreamEvent(seq: seq, frame: Bytes(bytes))
     }
 
-    func append(_ seqs: some Sequence<Int>, size: Int = 100) {
+    func append(_ seqs: some Sequence<Int>, size: Int = 100, quietly: Bool = false) {
         state.withLock { state in
             for seq in seqs {
                 state.events.append(Self.event(seq, size: size))
@@ -50,7 +50,7 @@ final class MemoryEvents: EventSource, Sendable {
             }
         }
         var byte: UInt8 = 1
-        if rings { _ = write(pipeEnds.1, &byte, 1) }
+        if rings, !quietly { _ = write(pipeEnds.1, &byte, 1) }
     }
 
     func prune(before seq: Int) {

@@ -195,6 +195,8 @@ public final class StreamServer {
     func drop(_ subscriber: Subscriber) {
         guard byDescriptor[Int(subscriber.fd)] === subscriber else { return }
         if subscriber.isSubscribed { counters.subscribers -= 1 }
+        // Whoever still holds it must find nothing to do.
+        subscriber.state = .closing
         byDescriptor[Int(subscriber.fd)] = nil
         let last = subscribers.removeLast()
         if last !== subscriber {
@@ -279,6 +281,7 @@ public final class StreamServer {
             if subscriber.isWaiting {
                 subscriber.isWaiting = false
                 arm(subscriber)
+                guard subscriber.isSubscribed else { return }
             }
             if subscriber.pongBy != 0, now >= subscriber.pongBy { return drop(subscriber) }
             if subscriber.isArmed, now >= subscriber.stallAt {
