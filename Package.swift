@@ -119,6 +119,12 @@ let package = Package(
             name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
 
         // MARK: Tests of XRPC
+        .testTarget(
+            name: "XRPCTests",
+            dependencies: [
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage",
+                "TestSupport", "Web", "XRPCHandlers",
+            ]),
 
         // MARK: Tests of Control and Assembly
         .testTarget(name: "ControlTests", dependencies: ["Assembly", "Base", "skystead"]),
