@@ -153,6 +153,21 @@ import Testing
         }
     }
 
+    @Test func aWriterWaitsForTheOthersAndNotForEver() throws {
+        let directory = try TestDirectory()
+        let one = try SQLite(path: directory.path + "/a.db")
+        let impatient = try SQLite(path: directory.path + "/a.db", busyMillisecondsMax: 20)
+        try one.execute("CREATE TABLE t (a INTEGER PRIMARY KEY) STRICT")
+        try one.write { writer in
+            try writer.run("INSERT INTO t (a) VALUES (1)")
+            #expect(throws: StorageError.busy) {
+                try impatient.write { _ = try $0.run("INSERT INTO t (a) VALUES (2)") }
+            }
+        }
+        try impatient.write { _ = try $0.run("INSERT INTO t (a) VALUES (3)") }
+        #expect(try one.read { try $0.all("SELECT a FROM t ORDER BY a") { try $0.integer(0) } } == [1, 3])
+    }
+
     @Test func theCacheForgetsTheOldest() {
         typealias Key = StatementCache<Int>.Key
         var cache = StatementCache<Int>(countMax: 2)

@@ -14,7 +14,8 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = Path(os.environ.get("SKYSTEAD_TEST_PROGRAMS", ROOT / ".build/release"))
+# SKYSTEAD_BUILD=debug takes the other build.
+PROGRAMS = ROOT / ".build" / os.environ.get("SKYSTEAD_BUILD", "release")
 ADMIN_PASSWORD = "admin-of-the-tests"
 
 
@@ -57,20 +58,21 @@ class Stack:
         self.directory = Path(directory or tempfile.mkdtemp(prefix="sky"))
         self.port = port or free_port()
         self.base_url = f"http://localhost:{self.port}"
+        self.data_dir = self.directory / "data"
         self.plc_process = subprocess.Popen(
             [sys.executable, ROOT / "Tests/Support/plc_directory.py", "--port", "0"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self.plc = self.plc_process.stdout.readline().split()[-1].replace("127.0.0.1", "localhost")
+        self.plc_url = self.plc_process.stdout.readline().split()[-1].replace("127.0.0.1", "localhost")
         self.environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "SKYSTEAD_SETTINGS_FILE": "",
             "SKYSTEAD_PORT": str(self.port),
-            "SKYSTEAD_DATA_DIR": str(self.directory / "data"),
-            "SKYSTEAD_PLC_URL": self.plc,
-            "SKYSTEAD_ALLOW_PRIVATE_HOSTS": self.plc.removeprefix("http://"),
+            "SKYSTEAD_DATA_DIR": str(self.data_dir),
+            "SKYSTEAD_PLC_URL": self.plc_url,
+            "SKYSTEAD_ALLOW_PRIVATE_HOSTS": self.plc_url.removeprefix("http://"),
             "SKYSTEAD_ADMIN_PASSWORD": ADMIN_PASSWORD,
             "SKYSTEAD_INVITE_REQUIRED": "no",
             "SKYSTEAD_RATE_LIMITS": "no",
@@ -141,7 +143,7 @@ class Stack:
         return done.stdout
 
     def log(self, name):
-        return (self.directory / "data/log" / f"{name}.log").read_text()
+        return (self.data_dir / "log" / f"{name}.log").read_text()
 
     def pids(self):
         """The processes of each kind: xrpc, stream, and the web server with its workers."""
@@ -184,7 +186,7 @@ class Stack:
 
     def did_key(self, did):
         """The signing key of `did`, from the PLC directory."""
-        with urllib.request.urlopen(f"{self.plc}/{did}/data", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.plc_url}/{did}/data", timeout=10) as answer:
             return json.load(answer)["verificationMethods"]["atproto"]
 
 

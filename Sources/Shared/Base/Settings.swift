@@ -88,7 +88,7 @@ public struct Settings: Sendable {
 
     /// Variables of the project's scripts and tests, which may stand in the environment beside the settings.
     static func isScriptVariable(_ key: Bytes) -> Bool {
-        key == "SKYSTEAD_SHARED_DIR" || key.starts(with: "SKYSTEAD_TEST_") || key.starts(with: "SKYSTEAD_POSTGRES_")
+        key == "SKYSTEAD_SHARED_DIR" || key == "SKYSTEAD_BUILD" || key.starts(with: "SKYSTEAD_TEST_") || key.starts(with: "SKYSTEAD_POSTGRES_")
     }
 
     /// Pairs that need each other, and values that are safe on one machine only.

@@ -1,6 +1,4 @@
 public import ATProto
-public import Base
-public import Identity
 
 /// Why an account's life can't go that way.
 public enum HostingError: Error, Equatable, Sendable {

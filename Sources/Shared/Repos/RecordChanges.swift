@@ -38,6 +38,8 @@ struct RecordChanges {
     /// Does one write. Returns the CID of the record that is there afterwards.
     mutating func apply(_ write: RecordWrite) throws -> CID? {
         let current = try tree.get(write.path.bytes)
+        // What is gone already is as the caller wants it, whatever they took it for.
+        if current == nil, case .deleteIfPresent = write.action { return nil }
         switch write.expectation {
         case .anything: break
         case .nothing: if current != nil { throw RepoError.recordSwap(current: current) }
@@ -58,7 +60,7 @@ struct RecordChanges {
             guard current != nil else { throw RepoError.recordNotFound(write.path.bytes) }
             return try set(write.path, to: nil)
         case .deleteIfPresent:
-            return current == nil ? nil : try set(write.path, to: nil)
+            return try set(write.path, to: nil)
         }
     }
 

@@ -8,16 +8,17 @@ extension RepoStore {
     ///
     /// With `since`, only blocks that came with later revisions. Memory stays bounded whatever the size.
     /// `sink` may throw to stop. Throws `RepoError.repoNotFound`.
-    public func export(_ did: DID, since: TID? = nil, to sink: @escaping CARWriter.Sink) throws {
-        try database.read { reader in
-            let state = try RepoState.find(did, reader)
-            let commit = try reader.first("SELECT commit_block FROM repo WHERE id = \(state.id)") { try $0.bytes(0) }
-            guard let commit else { throw RepoError.repoNotFound(did) }
-            var car = CARWriter(root: state.commit, to: sink)
-            if let since, state.rev <= since { return try car.finish() }
-            try car.block(state.commit, commit)
-            try exportTree(state, since: since, reader, &car)
-            try car.finish()
+    public func export(_ did: DID, since: TID? = nil, to sink: CARWriter.Sink) throws {
+        try withoutActuallyEscaping(sink) { sink in
+            try database.read { reader in
+                let state = try RepoState.find(did, reader)
+                let block = try current(of: did, in: reader).block
+                var car = CARWriter(root: state.commit, to: sink)
+                if let since, state.rev <= since { return try car.finish() }
+                try car.block(state.commit, block)
+                try exportTree(state, since: since, reader, &car)
+                try car.finish()
+            }
         }
     }
 
@@ -67,8 +68,7 @@ extension RepoStore {
     public func exportRecord(_ path: RepoPath, of did: DID) throws -> [UInt8] {
         try database.read { reader in
             let state = try RepoState.find(did, reader)
-            let commit = try reader.first("SELECT commit_block FROM repo WHERE id = \(state.id)") { try $0.bytes(0) }
-            guard let commit else { throw RepoError.repoNotFound(did) }
+            let commit = try current(of: did, in: reader).block
             var out: [UInt8] = []
             CARWriter.appendHeader(state.commit, to: &out)
             commit.withUnsafeBytes { CARWriter.append(state.commit, $0, to: &out) }

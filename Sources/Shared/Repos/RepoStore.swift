@@ -117,15 +117,6 @@ public struct RepoStore: Sendable {
     /// Throws `RepoError.repoNotFound`.
     public func state(of did: DID) throws -> RepoState { try database.read { try RepoState.find(did, $0) } }
 
-    /// The signed commit that the repository is at, as its block.
-    public func commitBlock(of did: DID) throws -> Bytes {
-        let block = try database.read { reader in
-            try reader.first("SELECT commit_block FROM repo WHERE did = \(did.sql)") { try $0.bytes(0) }
-        }
-        guard let block else { throw RepoError.repoNotFound(did) }
-        return block
-    }
-
     /// Repositories in the order of their making, after `cursor`; with each its own cursor.
     public func list(after cursor: Int, limit: Int) throws -> [(state: RepoState, cursor: Int)] {
         try database.read { reader in
@@ -140,6 +131,9 @@ public struct RepoStore: Sendable {
             }
         }
     }
+
+    /// A record key for a record whose author gave none: a TID of now, later than any that was given before.
+    public func newRecordKey() -> RecordKey { RecordKey(tids.next(now: clock.now())) }
 
     // MARK: Parts of a commit
 

@@ -22,13 +22,17 @@ public final class SQLite: MigratableDatabase {
     /// `settings` and `vfs` are for tests: an unsafe setting is refused, a disk fails on demand.
     init(
         path: String, doorbell: String? = nil, vfs: String? = nil,
+        busyMillisecondsMax: UInt64 = SQLiteConnection.busyMillisecondsMax,
         settings: [SQLiteConnection.Setting] = SQLiteConnection.settings
     ) throws(StorageError) {
         self.path = path
         self.doorbell = doorbell
-        let first = try SQLiteConnection(path: path, isReader: false, doorbell: doorbell, vfs: vfs, settings: settings)
+        let first = try SQLiteConnection(
+            path: path, isReader: false, doorbell: doorbell, vfs: vfs, busyMillisecondsMax: busyMillisecondsMax,
+            settings: settings)
         writer = GroupCommit(connection: first) { () throws(StorageError) in
-            try SQLiteConnection(path: path, isReader: false, doorbell: doorbell, vfs: vfs)
+            try SQLiteConnection(
+                path: path, isReader: false, doorbell: doorbell, vfs: vfs, busyMillisecondsMax: busyMillisecondsMax)
         }
         readers = ConnectionPool(countMax: Self.readerCountMax) { () throws(StorageError) in
             try SQLiteConnection(path: path, isReader: true, vfs: vfs)

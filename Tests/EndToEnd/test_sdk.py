@@ -1,6 +1,6 @@
 """The product through its front door, with a client that nobody here wrote: the Python `atproto` SDK, unmodified.
 
-    python3 Tests/EndToEnd/test_clients.py [-v] [TestCase]
+    python3 Tests/EndToEnd/test_sdk.py [-v] [TestCase]
 
 Each web server with each database. What the SDK cannot see (headers, the archive, the stream) is asked plainly and
 judged by Tests/Support/verify.py, which shares no code with the product.
