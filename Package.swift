@@ -64,7 +64,8 @@ let package = Package(
         .executableTarget(
             name: "skystead",
             dependencies: [
-                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Net", "Storage",
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Net", "Repos",
+                "Storage",
             ],
             path: "Sources/Workers/Control"),
 
@@ -118,6 +119,12 @@ let package = Package(
             name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
 
         // MARK: Tests of XRPC
+        .testTarget(
+            name: "XRPCTests",
+            dependencies: [
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage",
+                "TestSupport", "Web", "XRPCHandlers",
+            ]),
 
         // MARK: Tests of Control and Assembly
         .testTarget(name: "ControlTests", dependencies: ["Assembly", "Base", "skystead"]),
