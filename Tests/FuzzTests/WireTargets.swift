@@ -18,7 +18,10 @@ extension FuzzTarget {
         ) { input in
             for role in [WebSocketFrames.Role.server, .client] {
                 let whole = events(role, input, step: max(input.count, 1))
-                for step in [1, 7] where events(role, input, step: step) != whole { return "depends on the pieces" }
+                // Byte by byte is slow and shows nothing more in a long input.
+                for step in input.count <= 256 ? [1, 7] : [113] where events(role, input, step: step) != whole {
+                    return "depends on the pieces"
+                }
             }
             return nil
         },

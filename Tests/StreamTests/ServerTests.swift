@@ -192,7 +192,7 @@ import Testing
     /// The database is ahead of the ring: what a replay would find there comes once, by the ring.
     @Test func aReplayDoesNotOvertakeTheRing() throws {
         let source = MemoryEvents()
-        source.append(1...100)
+        source.append(1...100, quietly: true)
         let server = try RunningServer(source) { configuration in
             configuration.tickMilliseconds = 600_000
             configuration.ringCountMax = 64
@@ -209,7 +209,7 @@ import Testing
     /// A client comes with a number that this process has not read yet.
     @Test func aCursorAheadOfTheRing() throws {
         let source = MemoryEvents()
-        source.append(1...10)
+        source.append(1...10, quietly: true)
         let server = try RunningServer(source) { $0.tickMilliseconds = 600_000 }
         let first = try server.subscribe()
         source.append(11...400, quietly: true)
