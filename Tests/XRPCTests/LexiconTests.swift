@@ -142,7 +142,7 @@ enum Lexicons {
         if about.contains("did") && about.contains("key") {
             return "did:key:zQ3shmHbSYMDjbn39JXWvhLUGf9ggNztXFAm4iVnDLyd7rGSi"
         }
-        if about.contains("did of the service") { return "did:web:other.example.com" }
+        if about.contains("service") { return "did:web:other.example.com" }
         return "text"
     }
 
