@@ -52,9 +52,9 @@ struct Transcript {
                 while let last = lines.last, last.isEmpty || last.hasPrefix("#") || last.hasPrefix("@") {
                     trailing.insert(lines.removeLast(), at: 0)
                 }
-                let halves = lines.joined(separator: "\n").components(separatedBy: "\n----------\n")
-                steps.append(
-                    .exchange(label: label, asked: halves[0], expected: halves.count > 1 ? halves[1] : ""))
+                let halves = lines.joined(separator: "\n").components(separatedBy: "\n----------")
+                let answer = halves.count > 1 ? String(halves[1].drop { $0 == "\n" }) : ""
+                steps.append(.exchange(label: label, asked: halves[0], expected: answer))
             }
             for line in trailing where !line.isEmpty {
                 steps.append(line.hasPrefix("@") ? .directive(String(line.dropFirst())) : .comment(line))

@@ -4,7 +4,7 @@ internal import Storage
 /// How much there is of a repository: what a person who moves compares.
 public struct RepoCounts: Sendable, Equatable {
     public let records: Int
-    /// Blocks at rest: records, tree nodes and the commit. Nodes of the newest commits may not be counted yet.
+    /// Blocks at rest: records, tree nodes and the commit. Nodes of the newest commits are counted once they are folded.
     public let blocks: Int
     /// Blobs that records name, and those of them that are here.
     public let expectedBlobs: Int
@@ -20,7 +20,7 @@ extension RepoStore {
             let records = try count("SELECT count(*) FROM record WHERE repo = \(repo)")
             let nodes = try count("SELECT count(*) FROM mst_node WHERE repo = \(repo)")
             return RepoCounts(
-                records: records, blocks: records + nodes + 1,
+                records: records, blocks: records + max(1, nodes) + 1,
                 expectedBlobs: try count("SELECT count(DISTINCT cid) FROM blob_reference WHERE repo = \(repo)"),
                 importedBlobs: try count(
                     """
