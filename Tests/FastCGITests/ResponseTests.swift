@@ -30,7 +30,7 @@ internal import Web
         Case(name: "HEAD of a broken stream", method: "HEAD", target: "/broken?n=100", status: "200 OK"),
         Case(name: "204", target: "/empty", status: "204 No Content"),
         Case(name: "304", target: "/unchanged", status: "304 Not Modified"),
-        Case(name: "404", target: "/nothing", status: "404 Not Found", length: "9", size: 9),
+        Case(name: "404", target: "/nothing", status: "404 Not Found", length: "13", size: 13),
         Case(name: "refused HEAD", method: "HEAD", target: "/%00", status: "400 Bad Request", length: "92"),
     ]
 

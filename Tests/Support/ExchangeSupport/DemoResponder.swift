@@ -50,7 +50,13 @@ public struct DemoResponder: Sendable {
             return Response(status: 200, body: .file(internalPath: "/internal-blobs/demo"))
         case "/empty": return Response(status: 204)
         case "/unchanged": return Response(status: 304)
-        default: return Self.text(404, "not found")
+        case "/cookie":
+            do throws(CookieError) {
+                return Self.text(200, "session \(try Cookies(request.headers)["__Host-session"] ?? "none")")
+            } catch {
+                return Self.text(400, error.failure.message)
+            }
+        default: return Self.text(404, "path \(request.path)")
         }
     }
 
