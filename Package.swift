@@ -63,7 +63,10 @@ let package = Package(
             name: "skystead-worker", dependencies: ["Assembly", "Base", "Stream"], path: "Sources/Workers/Main"),
         .executableTarget(
             name: "skystead",
-            dependencies: ["ATProto", "Accounts", "Assembly", "Base", "Crypto", "Hosting", "Net", "Storage"],
+            dependencies: [
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Net", "Repos",
+                "Storage",
+            ],
             path: "Sources/Workers/Control"),
 
         // MARK: Tests of Base
@@ -80,16 +83,18 @@ let package = Package(
 
         // MARK: Tests of Storage
         .target(name: "TestSupport", dependencies: ["Base", "Storage"], path: "Tests/Support/TestSupport"),
+        .target(name: "CFaultVFS", path: "Tests/Support/CFaultVFS"),
         .executableTarget(
             name: "storage-crash-child", dependencies: ["Base", "Storage"], path: "Tests/StorageCrashChild"),
         .testTarget(
-            name: "StorageTests", dependencies: ["Base", "Storage", "TestSupport", "storage-crash-child"],
+            name: "StorageTests", dependencies: ["Base", "CFaultVFS", "Storage", "TestSupport", "storage-crash-child"],
             path: "Tests/StorageTests"),
         .testTarget(
             name: "BudgetTests", dependencies: ["Base", "Storage", "TestSupport", "Web"], path: "Tests/BudgetTests"),
 
         // MARK: Tests of Net and Stream
         .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
+        .testTarget(name: "StreamTests", dependencies: ["Base", "Net", "Stream"], path: "Tests/StreamTests"),
 
         // MARK: Tests of Web and FastCGI
         .target(
@@ -110,16 +115,29 @@ let package = Package(
             dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Net", "Storage", "TestSupport"]),
 
         // MARK: Tests of Repos
+        .testTarget(
+            name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
 
         // MARK: Tests of XRPC
+        .testTarget(
+            name: "XRPCTests",
+            dependencies: [
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage",
+                "TestSupport", "Web", "XRPCHandlers",
+            ]),
 
         // MARK: Tests of Control and Assembly
+        .testTarget(name: "ControlTests", dependencies: ["Assembly", "Base", "skystead"]),
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
         .testTarget(
-            name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Net", "Web"],
+            name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Identity", "Net", "Web"],
             path: "Tests/FuzzTests"),
+        .executableTarget(
+            name: "bench-stream", dependencies: ["Base", "CSystem", "Net", "Stream"], path: "Tests/Bench/Stream"),
         .testTarget(name: "TidyTests"),
+        .executableTarget(
+            name: "bench-core", dependencies: ["ATProto", "Base", "Crypto"], path: "Tests/Bench/Core"),
     ],
     swiftLanguageModes: [.v6]
 )

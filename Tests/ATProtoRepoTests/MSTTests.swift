@@ -248,7 +248,7 @@ import Testing
                 #expect(nodes.insert(cid).inserted)
             case .record(let key, _): order.append(key)
             }
-            return true
+            return .into
         }
         #expect(order == keys)
         #expect(nodes == Set(built.blocks.blocks.keys))

@@ -54,24 +54,3 @@ struct World {
         return try accounts.find(did)!
     }
 }
-
-extension Entropy {
-    /// Reproducible bytes: SHA-256 of a seed and a counter, one stream per value.
-    static func seeded(_ seed: UInt8) -> Entropy {
-        let counter = Guarded<UInt64>(0)
-        return Entropy { raw throws(EntropyError) in
-            var filled = 0
-            while filled < raw.count {
-                let number = counter.withLock { count -> UInt64 in
-                    count += 1
-                    return count
-                }
-                let block = SHA256.hash([seed] + withUnsafeBytes(of: number.bigEndian) { [UInt8]($0) }).bytes
-                for byte in block where filled < raw.count {
-                    raw[filled] = byte
-                    filled += 1
-                }
-            }
-        }
-    }
-}

@@ -27,6 +27,16 @@ import Testing
         #expect(lines.withLock { $0 } == ["info request path=\"/a\\x0aerror fake\" plain=a n=7 quote=\"a\\\"b=c d\"\n"])
     }
 
+    @Test func whatIsLessImportantIsDropped() {
+        let lines = Guarded<[String]>([])
+        let log = Log { line in lines.withLock { $0.append(String(decoding: line, as: UTF8.self)) } }.atLeast(.warning)
+        log.info("a")
+        log.warning("b")
+        log.error("c")
+        log.line(.debug, "d", [:])
+        #expect(lines.withLock { $0 } == ["warning b\n", "error c\n"])
+    }
+
     @Test func aLongValueIsCut() {
         let length = Guarded(0)
         let log = Log { line in length.withLock { $0 = line.count } }

@@ -61,6 +61,9 @@ import Testing
             name: "wildcard among private hosts", environment: ["SKYSTEAD_ALLOW_PRIVATE_HOSTS": "*"],
             problem: "is not host names"),
         Bad(
+            name: "private host with port 0", environment: ["SKYSTEAD_ALLOW_PRIVATE_HOSTS": "a.example:0"],
+            problem: "is not host names"),
+        Bad(
             name: "mail without a sender", environment: ["SKYSTEAD_SMTP_URL": "smtp://x"],
             problem: "SKYSTEAD_SMTP_URL needs SKYSTEAD_MAIL_FROM"),
         Bad(
@@ -136,7 +139,9 @@ import Testing
             "SKYSTEAD_BLOB_SIZE_MAX": "5M", "SKYSTEAD_INVITE_REQUIRED": "no",
             "SKYSTEAD_CRAWLERS": "https://a,https://b",
             "SKYSTEAD_HOST_OVERRIDES": "a.example=127.0.0.1:80", "SKYSTEAD_PUBLIC_URL": "http://localhost:1",
-            "SKYSTEAD_CONTACT_EMAIL": "", "SKYSTEAD_THREADS": "", "SKYSTEAD_DNS_SERVERS": "127.0.0.1:53,[::1]:53",
+            "SKYSTEAD_CONTACT_EMAIL": "", "SKYSTEAD_THREADS": "", "SKYSTEAD_SHARED_DIR": "/x", "SKYSTEAD_TEST_X": "1",
+            "SKYSTEAD_DNS_SERVERS": "127.0.0.1:53,[::1]:53",
+            "SKYSTEAD_ALLOW_PRIVATE_HOSTS": "localhost:2582,127.0.0.1,[::1]:9",
             "PATH": "/bin",
         ])
         #expect(settings[Settings.blobSizeMax] == 5 << 20)
@@ -147,6 +152,7 @@ import Testing
         #expect(settings[Settings.contactEmail] == nil)
         #expect(settings[Settings.threads] == 24)
         #expect(settings[Settings.dnsServers].count == 2)
+        #expect(settings[Settings.allowPrivateHosts] == ["localhost:2582", "127.0.0.1", "[::1]:9"])
         #expect(settings[Settings.databaseURL] == nil)
     }
 
@@ -201,10 +207,8 @@ import Testing
     @Test func everyKeyThatTheConfigurationNamesExists() throws {
         let root = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../..").standardized
         let known = Set(Settings.rows.map(\.key))
-        // Parameters of FastCGI and variables of the scripts, which are no settings.
-        let others: Set = [
-            "SKYSTEAD_PEER", "SKYSTEAD_SCHEME", "SKYSTEAD_REQ_ID", "SKYSTEAD_SHARED_DIR", "SKYSTEAD_TEST_POSTGRES",
-        ]
+        // Parameters of FastCGI, which are no settings.
+        let others: Set = ["SKYSTEAD_PEER", "SKYSTEAD_SCHEME", "SKYSTEAD_REQ_ID"]
         for folder in ["conf", "scripts", "docs"] {
             let base = root.appending(path: folder)
             let names = FileManager.default.enumerator(atPath: base.path)?.compactMap { $0 as? String } ?? []
@@ -213,7 +217,8 @@ import Testing
                 for match in text.matches(of: /SKYSTEAD_[A-Z0-9_]*[A-Z0-9]/) {
                     var key = String(match.output)
                     if !known.contains(key), key.hasSuffix("_FILE") { key.removeLast(5) }
-                    #expect(known.contains(key) || others.contains(key), "\(folder)/\(name) names \(key)")
+                    let isOther = others.contains(key) || Settings.isScriptVariable(Bytes(key))
+                    #expect(known.contains(key) || isOther, "\(folder)/\(name) names \(key)")
                 }
             }
         }

@@ -2,7 +2,7 @@
 //
 //   limits sign                     microseconds of CPU for one secp256k1 signature
 //   limits group FILE BATCH SECS    transactions a second when BATCH of them share one FULL commit, with the rows
-//                                   that createRecord writes (record, event, repo, counter)
+//                                   that createRecord writes (record, MST pack, event, repo, counter)
 //   limits single FILE SECS         median latency in microseconds of one such transaction with its own FULL commit
 //   limits blob FILE BYTES          seconds of SHA-256 alone, and of write + fsync alone
 //
@@ -60,10 +60,10 @@ static int sign(void) {
     return 0;
 }
 
-// The rows of one createRecord, by size: record 250, event 1,900, obsolete node CIDs 108, commit 230 bytes.
+// The rows of one createRecord, by size: record 250, MST pack 1,200, event 1,900, commit 230 bytes.
 static unsigned char bytes[4096];
 static sqlite3 *database;
-static sqlite3_stmt *record, *event, *repo, *counter;
+static sqlite3_stmt *record, *pack, *event, *repo, *counter;
 
 static sqlite3_stmt *prepare(const char *sql) {
     sqlite3_stmt *statement = NULL;
@@ -97,16 +97,17 @@ static void open_database(const char *path) {
             "commit_block BLOB) STRICT");
     execute("CREATE TABLE record (repo INTEGER, key BLOB, cid BLOB, rev TEXT, value BLOB, PRIMARY KEY (repo, key)) "
             "STRICT, WITHOUT ROWID");
-    execute("CREATE TABLE event (seq INTEGER PRIMARY KEY, did TEXT, kind TEXT, created_at INTEGER, payload BLOB, "
-            "obsolete BLOB) STRICT");
-    execute("CREATE INDEX event_by_account ON event (did, seq)");
+    execute("CREATE TABLE mst_pack (repo INTEGER, rev TEXT, bytes BLOB, PRIMARY KEY (repo, rev)) STRICT");
+    execute("CREATE TABLE event (seq INTEGER PRIMARY KEY, did TEXT, kind TEXT, created_at INTEGER, payload BLOB) STRICT");
+    execute("CREATE INDEX event_by_account ON event (did)");
     for (int i = 1; i <= 64; i++) {
         char sql[200];
         snprintf(sql, sizeof sql, "INSERT INTO repo VALUES (%d, 'did:plc:abcdefghijklmnopqrst%04d', '', x'', x'', x'')", i, i);
         execute(sql);
     }
     record = prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5)");
-    event = prepare("INSERT INTO event VALUES (?1, ?2, '#commit', ?3, ?4, ?5)");
+    pack = prepare("INSERT INTO mst_pack VALUES (?1, ?2, ?3)");
+    event = prepare("INSERT INTO event VALUES (?1, ?2, '#commit', ?3, ?4)");
     repo = prepare("UPDATE repo SET rev = ?2, commit_cid = ?3, data_cid = ?4, commit_block = ?5 WHERE id = ?1");
     counter = prepare("UPDATE counter SET value = value + 1 WHERE name = 'event' RETURNING value");
 }
@@ -123,12 +124,15 @@ static void transaction_rows(long n) {
     sqlite3_bind_text(record, 4, rev, 13, SQLITE_STATIC);
     sqlite3_bind_blob(record, 5, bytes, 250, SQLITE_STATIC);
     step(record);
+    sqlite3_bind_int(pack, 1, id);
+    sqlite3_bind_text(pack, 2, rev, 13, SQLITE_STATIC);
+    sqlite3_bind_blob(pack, 3, bytes, 1200, SQLITE_STATIC);
+    step(pack);
     step(counter);
     sqlite3_bind_int64(event, 1, n + 1);
     sqlite3_bind_text(event, 2, did, -1, SQLITE_STATIC);
     sqlite3_bind_int64(event, 3, n);
     sqlite3_bind_blob(event, 4, bytes, 1900, SQLITE_STATIC);
-    sqlite3_bind_blob(event, 5, bytes, 108, SQLITE_STATIC);
     step(event);
     sqlite3_bind_int(repo, 1, id);
     sqlite3_bind_text(repo, 2, rev, 13, SQLITE_STATIC);

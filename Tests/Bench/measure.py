@@ -30,21 +30,6 @@ def proportional_kib(pids):
     return total
 
 
-def children(pid):
-    """The pids of a process and of everything below it."""
-    found = [pid]
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat") as file:
-                    parent = int(file.read().rsplit(")", 1)[1].split()[1])
-            except OSError:
-                continue
-            if parent == pid:
-                found += children(int(entry))
-    return found
-
-
 def wrk(url, connections, seconds, script=None, environment=None, threads=1):
     """Requests a second, median latency in µs and the count of requests; raises when any answer was not 2xx."""
     command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency"]

@@ -261,7 +261,7 @@ def run(arguments):
             database=arguments.database,
             directory=directory,
             port=arguments.port,
-            settings={"SKYSTEAD_RATE_LIMITS": "off"},
+            settings={"SKYSTEAD_RATE_LIMITS": "no"},
         )
         stack.start()
         stop = threading.Event()

@@ -22,11 +22,9 @@ extension FuzzTarget {
             do { try writer.cbor(Bytes(input)) } catch { return "cannot be written as JSON: \(error)" }
             let json = JSON.encode(value)
             if writer.finish() != json { return "two writers of JSON differ" }
-            // Keys such as $link have a meaning in JSON that they have not in CBOR; what folds must come back.
-            if let back = try? JSON.parse(Bytes(json)), back != value, (try? JSON.parsePlain(Bytes(json))) == nil {
-                return "JSON comes back as something else"
-            }
-            return nil
+            // A link is an object in JSON, one level deeper.
+            let isJSON = (try? JSON.parsePlain(Bytes(json), depthMax: 40)) != nil
+            return isJSON ? nil : "its JSON is refused"
         },
         FuzzTarget("cbor-reader", corpus: blocks) { input in
             input.withUnsafeBytes { raw in
@@ -51,7 +49,7 @@ extension FuzzTarget {
             let block = DAGCBOR.encode(value)
             guard let decoded = try? DAGCBOR.decode(block) else { return "its own CBOR is refused" }
             if decoded != value { return "its own CBOR is another value" }
-            _ = value.blobReferences
+            _ = try? value.blobReferences
             return nil
         },
         FuzzTarget("json-plain", texts: posts) { input in

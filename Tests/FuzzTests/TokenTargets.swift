@@ -36,6 +36,7 @@ extension FuzzTarget {
             "jose",
             texts: [
                 #"{"a":"b","c":1,"d":["x"],"e":{"f":[{}]},"g":null,"h":true}"#, #" { "\u0061\ud83d\ude00" : -1.5e3 } "#,
+                #"{"a":-0}"#,
             ]
         ) { input in
             guard let object = try? JOSEObject(json: Bytes(input)) else { return nil }

@@ -62,6 +62,21 @@ import Testing
         #expect(try other.read { try $0.all("SELECT a FROM t") { try $0.integer(0) } } == [4])
     }
 
+    @Test(arguments: engines) func aWriterWaitsForTheOthersAndNotForEver(_ engine: Engine) throws {
+        let fresh = try table(engine)
+        var location = PostgresLocation(url: fresh.location, schema: fresh.schema)
+        location.lockMillisecondsMax = 20
+        let impatient = try Postgres(location, log: .standardError)
+        try fresh.write { writer in
+            try writer.run("INSERT INTO t (a) VALUES (1)")
+            #expect(throws: StorageError.busy) {
+                try impatient.write { _ = try $0.run("INSERT INTO t (a) VALUES (2)") }
+            }
+        }
+        try impatient.write { _ = try $0.run("INSERT INTO t (a) VALUES (3)") }
+        #expect(try fresh.read { try $0.all("SELECT a FROM t ORDER BY a") { try $0.integer(0) } } == [1, 3])
+    }
+
     @Test(arguments: engines) func aRuleCheckedAtTheCommitFailsIt(_ engine: Engine) throws {
         let fresh = try table(engine)
         try fresh.execute(
@@ -79,14 +94,8 @@ import Testing
     @Test(arguments: engines) func aListenerThatWasCutOffListensAgain(_ engine: Engine) throws {
         let fresh = try table(engine)
         let signal = try fresh.changeSignal()
-        let listener = try fresh.read { reader in
-            try reader.all(
-                "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND application_name = 'skystead'"
-            ) {
-                try $0.integer(0)
-            }
-        }
-        for process in listener { try terminate(process, fresh) }
+        let listener = try #require(signal as? PostgresSignal)
+        try terminate(listener.serverProcess, fresh)
         signal.drain()
         signal.drain()
         #expect(signal.descriptor >= 0)
@@ -96,11 +105,13 @@ import Testing
     }
 
     @Test func aServerThatIsNotThereIsBusy() {
+        let long = String(repeating: "a", count: 41)
         let rows: [(name: String, url: String, schema: String, error: StorageError)] = [
             ("nobody listens", "postgresql://127.0.0.1:1/x", "public", .busy),
             ("no socket", "postgresql:///x?host=/nonexistent", "public", .busy),
             ("no URL", "postgresql://[", "public", .busy),
             ("a schema that is no word", "postgresql://127.0.0.1:1/x", "a; DROP", .unsafeSetting("schema a; DROP")),
+            ("a long schema", "postgresql://127.0.0.1:1/x", long, .unsafeSetting("schema \(long)")),
             ("an empty schema", "postgresql://127.0.0.1:1/x", "", .unsafeSetting("schema ")),
         ]
         for row in rows {

@@ -1,5 +1,4 @@
 import Base
-import CSQLite
 import Foundation
 import TestSupport
 import Testing
@@ -92,6 +91,81 @@ import Testing
         for database in [one, other] {
             #expect(try database.read { try $0.first("SELECT count(*) FROM t") { try $0.integer(0) } } == 160)
         }
+    }
+
+    @Test func aBackupIsWholeAndOverwritesNothing() throws {
+        let directory = try TestDirectory()
+        let database = try SQLite(path: directory.path + "/a.db")
+        try database.execute("CREATE TABLE t (a INTEGER PRIMARY KEY) STRICT")
+        try database.write { for number in 0..<100 { try $0.run("INSERT INTO t (a) VALUES (\(number))") } }
+        let copy = directory.path + "/it's a copy.db"
+        try database.backup(to: copy)
+        try database.write { _ = try $0.run("DELETE FROM t") }
+        #expect(throws: StorageError.self, "the copy is there already") { try database.backup(to: copy) }
+        #expect(throws: StorageError.self, "no directory") { try database.backup(to: directory.path + "/none/a.db") }
+        let restored = try SQLite(path: copy)
+        #expect(try restored.read { try $0.first("SELECT count(*) FROM t") { try $0.integer(0) } } == 100)
+        #expect(try restored.integrityProblems() == [])
+    }
+
+    @Test func aCheckpointEmptiesTheWAL() throws {
+        let directory = try TestDirectory()
+        let path = directory.path + "/a.db"
+        let database = try SQLite(path: path)
+        try database.execute("CREATE TABLE t (a INTEGER PRIMARY KEY) STRICT")
+        func size() throws -> Int? {
+            try FileManager.default.attributesOfItem(atPath: path + "-wal")[.size] as? Int
+        }
+        #expect(try size() ?? 0 > 0)
+        #expect(try database.checkpoint())
+        #expect(try size() == 0)
+    }
+
+    @Test func damageAndOrphansAreFound() throws {
+        let directory = try TestDirectory()
+        let path = directory.path + "/a.db"
+        try {
+            let database = try SQLite(path: path)
+            try database.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b BLOB NOT NULL) STRICT")
+            try database.execute("CREATE INDEX t_by_b ON t (b)")
+            try database.write { writer in
+                for number in 0..<500 {
+                    try writer.run("INSERT INTO t (a, b) VALUES (\(number), \(Bytes("row \(number)")))")
+                }
+            }
+            #expect(try database.integrityProblems() == [])
+            #expect(try database.checkpoint())
+        }()
+        // One letter of a row is changed on the disk: table and index disagree from then on.
+        var file = try Data(contentsOf: URL(fileURLWithPath: path))
+        let place = try #require(file.range(of: Data("row 123".utf8)))
+        file[place.lowerBound] = 0x52
+        try file.write(to: URL(fileURLWithPath: path))
+        let damaged = try SQLite(path: path)
+        #expect(try damaged.integrityProblems() != [])
+    }
+
+    @Test func aWriteInsideAWriteStops() async {
+        await #expect(processExitsWith: .failure) {
+            let directory = try TestDirectory()
+            let database = try SQLite(path: directory.path + "/a.db")
+            try database.write { _ in try database.write { _ in } }
+        }
+    }
+
+    @Test func aWriterWaitsForTheOthersAndNotForEver() throws {
+        let directory = try TestDirectory()
+        let one = try SQLite(path: directory.path + "/a.db")
+        let impatient = try SQLite(path: directory.path + "/a.db", busyMillisecondsMax: 20)
+        try one.execute("CREATE TABLE t (a INTEGER PRIMARY KEY) STRICT")
+        try one.write { writer in
+            try writer.run("INSERT INTO t (a) VALUES (1)")
+            #expect(throws: StorageError.busy) {
+                try impatient.write { _ = try $0.run("INSERT INTO t (a) VALUES (2)") }
+            }
+        }
+        try impatient.write { _ = try $0.run("INSERT INTO t (a) VALUES (3)") }
+        #expect(try one.read { try $0.all("SELECT a FROM t ORDER BY a") { try $0.integer(0) } } == [1, 3])
     }
 
     @Test func theCacheForgetsTheOldest() {

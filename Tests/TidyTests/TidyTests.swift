@@ -78,8 +78,11 @@ import Testing
         Planted(name: "a home", text: "let a = \"/" + "root/x\"", check: Tidy.machinePaths, isFound: true),
         Planted(name: "a path of the product", text: "let a = \"/etc/x\"", check: Tidy.machinePaths, isFound: false),
         Planted(
-            name: "an NSID twice", text: "let a = \"com.atproto.a.b\"\nlet c = \"com.atproto.a.b#d\"",
+            name: "an NSID twice", text: "let a = \"com.atproto.a.b\"\nlet c = [\"com.atproto.a.b\"]",
             check: Tidy.repeatedNSIDs, isFound: true),
+        Planted(
+            name: "two parts of one lexicon", text: "let a = \"com.atproto.a.b#c\"\nlet c = \"com.atproto.a.b#d\"",
+            check: Tidy.repeatedNSIDs, isFound: false),
         Planted(
             name: "two NSIDs", text: "let a = \"com.atproto.a.b\"\nlet c = \"com.atproto.a.c\"",
             check: Tidy.repeatedNSIDs, isFound: false),

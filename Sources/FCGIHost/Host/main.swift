@@ -1,1 +1,3 @@
-// main
+internal import Glibc
+
+exit(HostProgram.main(Array(CommandLine.arguments.dropFirst())))

@@ -1,6 +1,9 @@
 public import ATProto
 public import Accounts
 public import Base
+public import Hosting
+public import Identity
+public import Repos
 
 /// What the XRPC methods work on. Made once, at start; a new domain adds its stores here.
 public struct XRPCApp: Sendable {
@@ -16,11 +19,18 @@ public struct XRPCApp: Sendable {
     public let invites: InviteStore
     public let preferences: PreferenceStore
     public let keys: KeyStore
+    public let resolver: Resolver
+    public let handlePolicy: HandlePolicy
+    public let life: AccountLife
+    public let repos: RepoStore
+    public let records: RecordStore
+    public let blobs: BlobStore
 
     public init(
         settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
-        keys: KeyStore
+        keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore, records: RecordStore,
+        blobs: BlobStore
     ) {
         self.settings = settings
         self.clock = clock
@@ -33,6 +43,12 @@ public struct XRPCApp: Sendable {
         self.invites = invites
         self.preferences = preferences
         self.keys = keys
+        self.resolver = resolver
+        self.life = life
+        self.repos = repos
+        self.records = records
+        self.blobs = blobs
+        handlePolicy = HandlePolicy(domains: settings.handleDomains)
     }
 
     func checkHealth() throws { try accounts.checkHealth() }
@@ -49,6 +65,9 @@ public struct XRPCSettings: Sendable {
     public var inviteCodeRequired: Bool
     /// Bytes that uploadBlob takes.
     public var blobSizeMax: Int
+    /// The web server's internal location of the blobs' directory, ending in `/`: it then sends the files itself.
+    /// Without one the bytes pass through the responder.
+    public var blobInternalPath: Bytes?
     public var privacyPolicyURL: Bytes?
     public var termsOfServiceURL: Bytes?
     public var contactEmail: Bytes?
@@ -70,9 +89,4 @@ public struct XRPCSettings: Sendable {
         self.contactEmail = contactEmail
         self.adminPassword = adminPassword
     }
-}
-
-extension XRPCApp {
-    /// The DID document of an account here as JSON, when it can be had without asking anyone.
-    func documentIfKnown(_ did: DID) -> Bytes? { nil }
 }

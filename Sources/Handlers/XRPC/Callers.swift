@@ -11,8 +11,8 @@ public struct AccountCaller: Sendable {
 
     public var did: DID { account.did }
 
-    /// Throws unless `repo` is the caller's own: what a write must ask before anything else.
-    public func checkOwns(_ repo: ATIdentifier) throws(Failure) {
+    /// Leave to write to `repo`, which must be the caller's own: what every method that writes asks first.
+    public func grant(_ repo: ATIdentifier) throws(Failure) -> WriteGrant {
         let isOwn =
             switch repo {
             case .did(let did): did == account.did
@@ -21,7 +21,15 @@ public struct AccountCaller: Sendable {
         guard isOwn else {
             throw Failure(.unauthenticated, "AuthenticationRequired", "You can only write to your own repository")
         }
+        return WriteGrant(did: account.did)
     }
+}
+
+/// Proof that the caller may write to the repository of `did`. Only `AccountCaller.grant` makes one.
+public struct WriteGrant: Sendable {
+    public let did: DID
+
+    fileprivate init(did: DID) { self.did = did }
 }
 
 /// Who reads: owners and administrators see what others don't.

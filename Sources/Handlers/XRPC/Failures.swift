@@ -4,6 +4,8 @@
 internal import ATProto
 internal import Accounts
 public import Base
+internal import Hosting
+internal import Identity
 
 /// A domain error with a name in XRPC. Internal, so that another surface can name the same error its own way.
 protocol XRPCReportable: Error {
@@ -91,7 +93,9 @@ extension AccountError: XRPCReportable {
         case .invalidEmail: Failure(.invalid, "InvalidEmail", "This is not a valid email address")
         case .passwordTooLong:
             Failure(.invalid, "InvalidPassword", "Password too long. Max: \(AccountStore.passwordSizeMax) bytes")
-        case .passwordEmpty: Failure(.invalid, "InvalidPassword", "Password is required")
+        case .passwordTooShort:
+            Failure(.invalid, "InvalidPassword", "Password too short. Min: \(AccountStore.passwordSizeMin) bytes")
+        case .passwordHasNUL: Failure(.invalid, "InvalidPassword", "Password must not contain NUL")
         }
     }
 }
@@ -120,6 +124,55 @@ extension JSONError: XRPCReportable {
     }
 }
 
-extension LimitReached: XRPCReportable {
-    var failure: Failure { Failure(.limited, "RateLimitExceeded", "Rate Limit Exceeded") }
+extension HandleError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .disallowed: Failure(.invalid, "InvalidHandle", "Handle TLD is invalid or disallowed")
+        case .tooShort: Failure(.invalid, "InvalidHandle", "Handle too short")
+        case .tooLong: Failure(.invalid, "InvalidHandle", "Handle too long")
+        case .hasDots: Failure(.invalid, "InvalidHandle", "Invalid characters in handle")
+        case .reservedWord: Failure(.conflict, "HandleNotAvailable", "Reserved handle")
+        case .foreign: Failure(.invalid, "UnsupportedDomain", "Not a supported handle domain")
+        }
+    }
+}
+
+extension HostingError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .emailRequired: .invalidRequest("Email is required")
+        case .passwordRequired: .invalidRequest("Password is required")
+        case .inviteRequired: Failure(.invalid, "InvalidInviteCode", "No invite code provided")
+        case .unsupportedDomain: Failure(.invalid, "UnsupportedDomain", "Not a supported handle domain")
+        case .unproved(let did):
+            Failure(.unauthenticated, "AuthenticationRequired", "Missing auth to create account with did: \(did)")
+        case .unresolvable(let did): Failure(.invalid, "UnresolvableDid", "Could not resolve DID document of \(did)")
+        case .handleElsewhere: .invalidRequest("External handle did not resolve to DID")
+        case .notPointedHere(.service):
+            Failure(
+                .invalid, "IncompatibleDidDoc",
+                "DID document atproto_pds service endpoint does not match PDS public url")
+        case .notPointedHere(.signingKey):
+            Failure(
+                .invalid, "IncompatibleDidDoc",
+                "DID document verification method does not match expected signing key")
+        case .notPointedHere(.rotationKey):
+            Failure(.invalid, "IncompatibleDidDoc", "Server rotation key not included in PLC DID data")
+        }
+    }
+}
+
+extension IdentityError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .unsupportedDID(let did): Failure(.invalid, "InvalidDid", "Unsupported DID: \(did)")
+        case .notFound(let did): Failure(.notFound, "DidNotFound", "Could not find \(did)")
+        case .handleNotFound: Failure(.notFound, "HandleNotFound", "Unable to resolve handle")
+        case .unreachable: Failure(.upstream, "UpstreamFailure", "Could not reach the identity's host or directory")
+        case .invalidDocument(let fault):
+            Failure(.invalid, "IncompatibleDidDoc", "The DID document \(fault.words)")
+        case .directoryRefused:
+            Failure(.upstream, "UpstreamFailure", "The PLC directory refused the operation")
+        }
+    }
 }

@@ -242,6 +242,11 @@ extension DID: FieldType { public static var expectation: StaticString { "must b
 extension Handle: FieldType { public static var expectation: StaticString { "must be a valid handle" } }
 extension NSID: FieldType { public static var expectation: StaticString { "must be a valid nsid" } }
 extension RecordKey: FieldType { public static var expectation: StaticString { "must be a valid record key" } }
+extension ATIdentifier: FieldType {
+    public static var expectation: StaticString { "must be a valid did or a handle" }
+}
+extension ATURI: FieldType { public static var expectation: StaticString { "must be a valid at-uri" } }
+extension Datetime: FieldType { public static var expectation: StaticString { "must be a valid datetime" } }
 extension TID: FieldType { public static var expectation: StaticString { "must be a valid TID" } }
 
 extension CID: FieldType {

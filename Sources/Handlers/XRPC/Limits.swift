@@ -1,23 +1,5 @@
 public import Base
-internal import Web
-
-/// A budget of points in a window of time, in the words of the `RateLimit-Policy` header.
-public struct RateLimit: Sendable, Equatable {
-    public let name: StaticString
-    public let points: Int
-    public let seconds: Int
-
-    public init(_ name: StaticString, points: Int, seconds: Int) {
-        self.name = name
-        self.points = points
-        self.seconds = seconds
-    }
-
-    public static func == (left: RateLimit, right: RateLimit) -> Bool {
-        left.name.description == right.name.description && left.points == right.points
-            && left.seconds == right.seconds
-    }
-}
+public import Web
 
 /// The figures of the reference (specs/pds.md §2.4), so that clients that pace themselves keep working.
 extension RateLimit {
@@ -30,8 +12,10 @@ extension RateLimit {
         RateLimit("updateHandle-5min", points: 10, seconds: 300),
         RateLimit("updateHandle-day", points: 50, seconds: 86_400),
     ]
-    /// A key costs a scrypt-free but stored row: strangers get few.
+    /// A key costs a stored row: strangers get few.
     static let reserveSigningKey = [RateLimit("reserveSigningKey-5min", points: 100, seconds: 300)]
+    /// Resolving makes this server ask others: a stranger must not use it as a hammer.
+    static let resolve = [RateLimit("resolve-5min", points: 1_500, seconds: 300)]
     static let uploadBlob = [RateLimit("uploadBlob-day", points: 1_000, seconds: 86_400)]
     static let repoWrites = [
         RateLimit("repoWrites-hour", points: 5_000, seconds: 3_600),
@@ -52,62 +36,41 @@ public struct Charge: Sendable {
         self.cost = cost
     }
 
+    static func resolve(_ peer: Bytes) -> Charge { Charge(RateLimit.resolve, key: peer) }
+
     /// Repository writes of one account: create 3, put or update 2, delete 1 (specs/pds.md §2.4).
     public static func repoWrites(_ did: Bytes, cost: Int) -> Charge {
         Charge(RateLimit.repoWrites, key: did, cost: cost)
     }
 }
 
-/// The state of the tightest budget after a charge: the `RateLimit-*` headers.
-public struct BudgetReport: Sendable, Equatable {
-    public let points: Int
-    public let seconds: Int
-    public let remaining: Int
-    /// When the window ends, in seconds since 1970.
-    public let resetSeconds: Int
-
-    public init(points: Int, seconds: Int, remaining: Int, resetSeconds: Int) {
-        self.points = points
-        self.seconds = seconds
-        self.remaining = remaining
-        self.resetSeconds = resetSeconds
-    }
-
+extension BudgetState {
+    /// The `RateLimit-*` header fields.
     func append(to response: inout Response) {
-        response.append("RateLimit-Limit", HeaderValue(points))
-        response.append("RateLimit-Remaining", HeaderValue(max(0, remaining)))
-        response.append("RateLimit-Reset", HeaderValue(resetSeconds))
-        if let policy = HeaderValue(Bytes("\(points);w=\(seconds)")) { response.append("RateLimit-Policy", policy) }
+        response.append("RateLimit-Limit", HeaderValue(limit))
+        response.append("RateLimit-Remaining", HeaderValue(remaining))
+        response.append("RateLimit-Reset", HeaderValue(Int(reset.seconds)))
+        if let policy = HeaderValue(Bytes("\(limit);w=\(seconds)")) { response.append("RateLimit-Policy", policy) }
     }
 }
 
-/// Charges calls to budgets, wherever these are kept.
+/// Charges calls to budgets. Without a store there are no limits: for a server behind one that has them.
 public struct Limiter: Sendable {
-    private let spend: @Sendable (Charge) throws -> BudgetReport?
+    private let budgets: BudgetStore?
 
-    /// `spend` takes the points and reports the tightest budget, or throws `LimitReached` having taken none.
-    public init(spend: @escaping @Sendable (Charge) throws -> BudgetReport?) { self.spend = spend }
+    public init(_ budgets: BudgetStore?) { self.budgets = budgets }
 
-    /// No limits: for a server behind one that has them, and for tests.
-    public static let unlimited = Limiter { _ in nil }
+    public static let unlimited = Limiter(nil)
 
-    func charge(_ charges: [Charge]) throws -> BudgetReport? {
-        var tightest: BudgetReport?
+    /// Takes the points of every charge and reports the tightest budget. Throws `BudgetExceeded`.
+    func charge(_ charges: [Charge], now: Timestamp) throws -> BudgetState? {
+        guard let budgets else { return nil }
+        var tightest: BudgetState?
         for charge in charges {
-            guard let report = try spend(charge) else { continue }
-            if tightest.map({ report.remaining < $0.remaining }) ?? true { tightest = report }
+            let limits = charge.limits.map { $0.costing(charge.cost) }
+            guard let state = try budgets.charge(limits, key: charge.key, now: now) else { continue }
+            if tightest.map({ state.remaining < $0.remaining }) ?? true { tightest = state }
         }
         return tightest
-    }
-}
-
-/// A budget is used up.
-public struct LimitReached: Error, Sendable {
-    public let report: BudgetReport
-    public let retryAfterSeconds: Int
-
-    public init(report: BudgetReport, retryAfterSeconds: Int) {
-        self.report = report
-        self.retryAfterSeconds = retryAfterSeconds
     }
 }

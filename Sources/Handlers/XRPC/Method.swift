@@ -129,7 +129,7 @@ public struct XRPCRoute: Sendable {
     /// Makes the input and drops it: what the tests use to hold the types against the lexicons.
     let decode: @Sendable (Fields) throws(Failure) -> Void
     /// Checks, decodes, charges, runs and encodes. The HTTP method and the body's presence were checked before.
-    let run: @Sendable (Request, XRPCApp, inout BudgetReport?) throws -> Response
+    let run: @Sendable (Request, XRPCApp, inout BudgetState?) throws -> Response
 
     public init<M: Method>(_ method: M.Type) {
         nsid = M.nsid
@@ -143,7 +143,7 @@ public struct XRPCRoute: Sendable {
             let caller = try M.access.check(request, app)
             let input = try M.Input(Fields.of(request, nsid: M.nsid, kind: M.kind, body: M.body))
             let call = Call<M>(input: input, caller: caller, app: app, request: request)
-            report = try app.limits.charge(M.charges(call))
+            report = try app.limits.charge(M.charges(call), now: app.clock.now())
             return try M.run(call).response()
         }
     }

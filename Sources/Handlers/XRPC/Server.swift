@@ -1,13 +1,9 @@
 internal import ATProto
 internal import Accounts
 internal import Base
-internal import Crypto
-internal import Web
 
 extension XRPCResponder {
-    static let server: [XRPCRoute] = [XRPCRoute(DescribeServer.self), XRPCRoute(ReserveSigningKey.self)]
-    static let accounts: [XRPCRoute] = []
-    static let identity: [XRPCRoute] = []
+    static let server: [XRPCRoute] = [XRPCRoute(DescribeServer.self)]
 }
 
 /// `com.atproto.server.describeServer`: what this server offers to a new account.
@@ -38,35 +34,4 @@ struct DescribeServer: Method {
     }
 
     static func run(_ call: Call<Self>) -> Output { Output(settings: call.app.settings) }
-}
-
-/// `com.atproto.server.reserveSigningKey`: a key for an account that is to move here.
-struct ReserveSigningKey: Method {
-    static let nsid: Bytes = "com.atproto.server.reserveSigningKey"
-    static let kind = MethodKind.procedure
-    static let access = XRPCAccess.anyone
-
-    struct Input: XRPCInput {
-        let did: DID?
-
-        init(_ fields: Fields) throws(Failure) { did = try fields.optional("did") }
-    }
-
-    struct Output: XRPCOutput {
-        let signingKey: Bytes
-
-        func write(to writer: inout JSONWriter) {
-            writer.beginObject()
-            writer.field("signingKey", signingKey)
-            writer.endObject()
-        }
-    }
-
-    static func charges(_ call: Call<Self>) -> [Charge] {
-        [Charge(RateLimit.reserveSigningKey, key: call.request.peer)]
-    }
-
-    static func run(_ call: Call<Self>) throws -> Output {
-        Output(signingKey: try call.app.keys.reserve(for: call.input.did, now: call.app.clock.now()).didKey)
-    }
 }

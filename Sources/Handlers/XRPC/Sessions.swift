@@ -43,7 +43,7 @@ struct CreateSession: Method {
             allowTakenDown: call.input.allowTakendown)
         return SessionOutput(
             account: session.account, scope: session.scope, tokens: session,
-            document: call.app.documentIfKnown(session.account.did))
+            document: call.app.documentIfKnown(session.account))
     }
 }
 
@@ -57,7 +57,7 @@ struct RefreshSession: Method {
         let session = try call.app.sessions.refresh(id: call.caller.id, of: call.caller.did)
         return SessionOutput(
             account: session.account, scope: session.scope, tokens: session,
-            document: call.app.documentIfKnown(session.account.did))
+            document: call.app.documentIfKnown(session.account))
     }
 }
 
@@ -70,7 +70,7 @@ struct GetSession: Method {
     static func run(_ call: Call<Self>) throws -> SessionOutput {
         SessionOutput(
             account: call.caller.account, scope: call.caller.scope, tokens: nil,
-            document: call.app.documentIfKnown(call.caller.did))
+            document: call.app.documentIfKnown(call.caller.account))
     }
 }
 

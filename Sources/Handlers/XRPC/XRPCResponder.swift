@@ -6,7 +6,7 @@ public import Web
 public struct XRPCResponder: Sendable {
     /// Every method: one list per file. No registration by side effect; a test holds it against the lexicons.
     public static let routes: [XRPCRoute] =
-        server + accounts + sessions + appPasswords + invites + identity + preferences
+        server + accounts + sessions + appPasswords + invites + identity + preferences + records + blobs + sync
 
     static let table: [Bytes: XRPCRoute] = {
         var table: [Bytes: XRPCRoute] = [:]
@@ -23,23 +23,23 @@ public struct XRPCResponder: Sendable {
     public func respond(to request: Request) -> Response {
         if request.method == .options { return Self.preflight(request) }
         let name = request.path.starts(with: Self.prefix) ? request.path.from(Self.prefix.count) : Bytes()
-        var report: BudgetReport?
-        var isPrivate = false
+        var report: BudgetState?
+        if name == "_health" { return shared(health()) }
+        let route = Self.table[name]
         var response: Response
         do {
-            if name == "_health" { return shared(health()) }
-            guard let route = Self.table[name] else { throw Self.unknown(name) }
-            isPrivate = route.isPrivate
+            guard let route else { throw Self.unknown(name) }
             try Self.check(request, route)
             response = try route.run(request, app, &report)
         } catch {
             response = self.response(for: error, request: request, method: name)
         }
-        if isPrivate {
+        if route?.isPrivate == true {
             response.append("Cache-Control", "private")
             response.append("Vary", "Authorization")
         }
         report?.append(to: &response)
+        if let route { response.route = route.nsid }
         return shared(response)
     }
 
@@ -151,8 +151,8 @@ public struct XRPCResponder: Sendable {
         default: break
         }
         var response = Self.json(failure.xrpcStatus, Self.body(failure))
-        if let limited = error as? LimitReached {
-            limited.report.append(to: &response)
+        if let limited = error as? BudgetExceeded {
+            limited.state.append(to: &response)
             response.append("Retry-After", HeaderValue(limited.retryAfterSeconds))
         }
         return response

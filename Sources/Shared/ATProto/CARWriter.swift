@@ -44,13 +44,13 @@ public struct CARWriter {
         buffer.removeAll(keepingCapacity: true)
     }
 
-    /// Appends the header of a CAR to bytes in hand.
-    public static func appendHeader(_ root: CID, to out: inout [UInt8]) {
+    /// Appends the header of a CAR to bytes in hand. Loose blocks have no root.
+    public static func appendHeader(_ root: CID?, to out: inout [UInt8]) {
         var header = CBORWriter(capacity: 64)
         header.map(2)
         header.key("roots")
-        header.array(1)
-        header.link(root)
+        header.array(root == nil ? 0 : 1)
+        if let root { header.link(root) }
         header.key("version")
         header.integer(1)
         appendVarint(header.out.count, to: &out)

@@ -7,27 +7,31 @@ extension MST {
         case record(key: Bytes, value: CID)
     }
 
+    /// How a walk goes on after a node.
+    public enum Step: Sendable { case into, past, stop }
+
     /// Every node and record in the order of a streamable CAR: a node before what is under it, a record where its
-    /// key stands. The tree must be sealed. `body` returns false to stop.
-    public func preorder(_ body: (Item) throws -> Bool) throws {
+    /// key stands. The tree must be sealed. `body` decides on going into a node, past it, or to stop.
+    public func preorder(_ body: (Item) throws -> Step) throws {
         _ = try preorder(root, layer: rootLayer, low: nil, high: nil, body)
     }
 
     private func preorder(
-        _ node: MSTNode, layer: Int, low: Bytes?, high: Bytes?, _ body: (Item) throws -> Bool
+        _ node: MSTNode, layer: Int, low: Bytes?, high: Bytes?, _ body: (Item) throws -> Step
     ) throws -> Bool {
-        guard try body(.node(node)) else { return false }
+        switch try body(.node(node)) {
+        case .stop: return false
+        case .past: return true
+        case .into: break
+        }
         for position in 0...node.keys.count {
-            let child = try self.node(
-                node.children[position], layer: layer - 1, low: position > 0 ? node.keys[position - 1] : low,
-                high: position < node.keys.count ? node.keys[position] : high)
-            if let child {
-                let low = position > 0 ? node.keys[position - 1] : low
-                let high = position < node.keys.count ? node.keys[position] : high
+            let low = position > 0 ? node.keys[position - 1] : low
+            let high = position < node.keys.count ? node.keys[position] : high
+            if let child = try self.node(node.children[position], layer: layer - 1, low: low, high: high) {
                 guard try preorder(child, layer: layer - 1, low: low, high: high, body) else { return false }
             }
             guard position < node.keys.count else { continue }
-            guard try body(.record(key: node.keys[position], value: node.values[position])) else { return false }
+            if case .stop = try body(.record(key: node.keys[position], value: node.values[position])) { return false }
         }
         return true
     }

@@ -37,7 +37,8 @@ public enum AccountError: Error, Equatable, Sendable {
     case notFound
     case invalidEmail
     case passwordTooLong
-    case passwordEmpty
+    case passwordTooShort
+    case passwordHasNUL
 }
 
 extension Identifier {

@@ -6,8 +6,10 @@ public import Storage
 public struct AccountStore: Sendable {
     /// Bytes of a new password: scrypt takes any length, a request should not.
     public static let passwordSizeMax = 256
+    /// And at least so many: shorter ones are guessed within the login limits.
+    public static let passwordSizeMin = 8
 
-    private let database: any Database
+    let database: any Database
 
     public init(database: any Database) { self.database = database }
 
@@ -171,6 +173,13 @@ public struct AccountStore: Sendable {
     public static func setTakedown(_ moment: Timestamp?, of did: DID, in writer: any Writer) throws {
         let changed = try writer.run("UPDATE account SET taken_down_at = \(moment) WHERE did = \(did.sql)")
         guard changed == 1 else { throw AccountError.notFound }
+    }
+
+    /// Throws unless `password` may be an account's. NUL is refused: scrypt can't tell some passwords with it apart.
+    public static func checkPassword(_ password: Bytes) throws(AccountError) {
+        guard password.count >= passwordSizeMin else { throw .passwordTooShort }
+        guard password.count <= passwordSizeMax else { throw .passwordTooLong }
+        guard !password.contains(0) else { throw .passwordHasNUL }
     }
 
     /// Stores a new password hash and ends every session of the account (specs/pds.md §2.5). Throws `notFound`.

@@ -29,10 +29,14 @@ public struct KeyStore: Sendable {
     /// sealed under another key file.
     public func key(of did: DID) throws -> SigningKey {
         if let key = cache.withLock({ $0[did] }) { return key }
-        let row = try database.read { reader in
-            try reader.first("SELECT did_key, sealed FROM signing_key WHERE did = \(did.sql)") {
-                (didKey: try $0.text(0), sealed: try $0.bytes(1))
-            }
+        return try database.read { try self.key(of: did, in: $0) }
+    }
+
+    /// The same inside of a transaction.
+    public func key(of did: DID, in reader: any Reader) throws -> SigningKey {
+        if let key = cache.withLock({ $0[did] }) { return key }
+        let row = try reader.first("SELECT did_key, sealed FROM signing_key WHERE did = \(did.sql)") {
+            (didKey: try $0.text(0), sealed: try $0.bytes(1))
         }
         guard let row else { throw KeyError.notFound(did) }
         let key = try open(row.sealed, didKey: row.didKey, context: Self.context(did))

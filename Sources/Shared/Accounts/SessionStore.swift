@@ -84,7 +84,9 @@ public struct SessionStore: Sendable {
     ) throws -> (isPassword: Bool, appPassword: AppPassword?) {
         let did = known?.account.did ?? Self.nobodyDID
         func isPassword() throws -> Bool {
+            // scrypt begins with HMAC, which pads keys with NULs: a NUL at the end would change nothing.
             try Password.verify(password, against: known?.password ?? nobody) && known != nil
+                && !password.contains(0)
         }
         func appPassword() throws -> AppPassword? {
             guard let did else { return nil }

@@ -28,6 +28,7 @@ public struct Log: Sendable {
 
     private let write: @Sendable ([UInt8]) -> Void
     private let journal: Bool
+    private var minimum = Level.debug
 
     /// A log whose lines go to `write`, each ending in LF. `journal` puts sd-daemon's `<N>` before each.
     public init(journal: Bool = false, write: @escaping @Sendable ([UInt8]) -> Void) {
@@ -38,6 +39,13 @@ public struct Log: Sendable {
     /// Standard error; one write(2) a line, so that lines of several threads never mix.
     public static let standardError = Log(journal: getenv("JOURNAL_STREAM") != nil) { line in
         line.withUnsafeBytes { _ = Glibc.write(2, $0.baseAddress, $0.count) }
+    }
+
+    /// The same log without what is less important than `level`.
+    public func atLeast(_ level: Level) -> Log {
+        var log = self
+        log.minimum = level
+        return log
     }
 
     /// Drops everything: for tools whose output is for people.
@@ -54,6 +62,8 @@ public struct Log: Sendable {
     }
 
     public func line(_ level: Level, _ event: StaticString, _ fields: KeyValuePairs<StaticString, Field>) {
+        // syslog's priorities: the smaller the number, the more important.
+        guard level.priority <= minimum.priority else { return }
         var out: [UInt8] = []
         out.reserveCapacity(160)
         if journal { out.append(contentsOf: [0x3C, level.priority, 0x3E]) }

@@ -158,6 +158,17 @@ extension SettingKind where Value == [Bytes] {
     }
 
     static var hosts: SettingKind { list(of: "host names") { $0.isHostName } }
+    /// Host names or addresses, each with an optional port.
+    static var hostsAndPorts: SettingKind {
+        list(of: "host names or addresses, each with an optional :port") { host in
+            let name = host.upTo(host.position(of: 0x3A) ?? host.count)
+            let port = host.from(name.count)
+            if host.first == 0x5B {
+                return host.count > 2 && host.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x2A }
+            }
+            return name.isHostName && (port.isEmpty || port.from(1).decimal.map { $0 >= 1 && $0 <= 65_535 } == true)
+        }
+    }
     static var urls: SettingKind {
         let one = SettingKind<Bytes?>.url(["https", "http"])
         return list(of: "URLs") { !$0.isEmpty && one.accepts($0) }

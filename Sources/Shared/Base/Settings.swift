@@ -1,4 +1,3 @@
-internal import CSystem
 internal import Glibc
 
 /// The settings that are in force: from the environment, one file, and the table's defaults, checked as a whole.
@@ -22,6 +21,8 @@ public struct Settings: Sendable {
     /// Everything that is wrong with the settings, one sentence each, so that it can be mended in one go.
     public struct Invalid: Error, Sendable, Equatable {
         public let problems: [String]
+
+        public init(problems: [String]) { self.problems = problems }
     }
 
     /// The longest settings file, and the longest file that holds a secret.
@@ -62,17 +63,7 @@ public struct Settings: Sendable {
 
     /// The settings of this process. Call it before any other thread runs.
     public static func ofProcess() throws(Invalid) -> Settings {
-        var environment: [(Bytes, Bytes)] = []
-        if var entry = csystem_environment() {
-            while let text = entry.pointee {
-                let bytes = Bytes(UnsafeRawBufferPointer(start: text, count: strlen(text)))
-                if let equals = bytes.position(of: 0x3D) {
-                    environment.append((bytes.upTo(equals), bytes.from(equals + 1)))
-                }
-                entry += 1
-            }
-        }
-        return try load(environment: environment) { path throws(SystemError) in
+        try load(environment: Environment.pairs) { path throws(SystemError) in
             Bytes(try Files.read(path, sizeMax: fileSizeMax))
         }
     }
@@ -83,7 +74,7 @@ public struct Settings: Sendable {
         environment: [(Bytes, Bytes)], read: @escaping (String) throws(SystemError) -> Bytes
     ) throws(Invalid) -> Settings {
         var loader = SettingsLoader(read: read)
-        for (key, value) in environment where key.starts(with: "SKYSTEAD_") {
+        for (key, value) in environment where key.starts(with: "SKYSTEAD_") && !isScriptVariable(key) {
             loader.take(key, value, from: .environment)
         }
         loader.readSettingsFile()
@@ -95,6 +86,11 @@ public struct Settings: Sendable {
         let problems = loader.problems.isEmpty ? settings.contradictions : loader.problems
         guard problems.isEmpty else { throw Invalid(problems: problems) }
         return settings
+    }
+
+    /// Variables of the project's scripts and tests, which may stand in the environment beside the settings.
+    static func isScriptVariable(_ key: Bytes) -> Bool {
+        key == "SKYSTEAD_SHARED_DIR" || key == "SKYSTEAD_BUILD" || key.starts(with: "SKYSTEAD_TEST_") || key.starts(with: "SKYSTEAD_POSTGRES_")
     }
 
     /// Pairs that need each other, and values that are safe on one machine only.

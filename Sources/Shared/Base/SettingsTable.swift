@@ -49,9 +49,6 @@ extension Settings {
             postgres://user:password@host/database. Without it: SQLite, in skystead.sqlite inside SKYSTEAD_DATA_DIR.
             """
     )
-    public static let databaseConnections = Setting(
-        "SKYSTEAD_DATABASE_CONNECTIONS", .integer(1...256), default: "16",
-        help: "The most connections that one process opens to PostgreSQL, or the most readers of SQLite.")
     public static let sealingKey = Setting(
         "SKYSTEAD_SEALING_KEY", .secret, default: nil, secret: true,
         help: """
@@ -108,9 +105,9 @@ extension Settings {
         "SKYSTEAD_HOST_OVERRIDES", .overrides, default: "",
         help: "Addresses for names, in place of DNS: for tests and split DNS.")
     public static let allowPrivateHosts = Setting(
-        "SKYSTEAD_ALLOW_PRIVATE_HOSTS", .hosts, default: "",
+        "SKYSTEAD_ALLOW_PRIVATE_HOSTS", .hostsAndPorts, default: "",
         help: """
-            Hosts that outbound requests may reach although their address is private or loopback. \
+            Hosts that outbound requests may reach although their address is private or loopback, by http too. \
             Named one by one: this is the only hole in the guard against request forgery.
             """)
     public static let dnsServers = Setting(
@@ -157,7 +154,7 @@ extension Settings {
     /// The table, by headings, in the order of the documents.
     static let table: [(heading: String, rows: [any SettingRow])] = [
         ("Names and addresses", [file, host, publicURL, port, handleDomains, sitesDomain, wikiDomain]),
-        ("Where state lives", [dataDirectory, runDirectory, databaseURL, databaseConnections, sealingKey]),
+        ("Where state lives", [dataDirectory, runDirectory, databaseURL, sealingKey]),
         (
             "Accounts",
             [inviteRequired, adminPassword, contactEmail, privacyPolicyURL, termsOfServiceURL]

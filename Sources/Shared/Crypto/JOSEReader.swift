@@ -144,7 +144,8 @@ struct JOSEReader {
             try digits()
         }
         let text = bytes.slice(start..<at)
-        if isInteger, let integer = Int64(text.description) { return .integer(integer) }
+        // Minus zero is no integer: it would come back as another text.
+        if isInteger, text != "-0", let integer = Int64(text.description) { return .integer(integer) }
         return .json(text)
     }
 

@@ -30,6 +30,15 @@ public struct IdentityNetwork: Sendable {
         self.lookUp = lookUp
     }
 
+    /// The network itself.
+    public init(http: HTTPClient, dns: DNSResolver) {
+        self.init(
+            send: { request in
+                let response = try http.send(request)
+                return Answer(status: response.status, body: Bytes(response.body))
+            }, lookUp: { name in try dns.txt(name) })
+    }
+
     func get(_ url: Bytes, redirects: HTTPRequest.Redirects = .refused) throws(IdentityError) -> Answer {
         var request = HTTPRequest(.get, url, sizeMax: DIDDocument.sizeMax, redirects: redirects)
         request.deadlineMilliseconds = Self.deadlineMilliseconds

@@ -40,14 +40,16 @@ final class Doorbell: ChangeSignal {
 /// A connection that listens to what other connections notify.
 final class PostgresSignal: ChangeSignal {
     private let connection: Guarded<OpaquePointer>
+    private let channel: String
     private let log: Log
 
     /// Throws `StorageError.busy` when the server can't be reached.
     init(_ location: PostgresLocation, log: Log) throws(StorageError) {
         guard let opened = location.connect() else { throw .busy }
         connection = Guarded(opened)
+        channel = location.channel
         self.log = log
-        if !Self.listen(opened) {
+        if !Self.listen(opened, channel) {
             PQfinish(opened)
             throw .busy
         }
@@ -55,8 +57,8 @@ final class PostgresSignal: ChangeSignal {
 
     deinit { connection.withLock { PQfinish($0) } }
 
-    private static func listen(_ handle: OpaquePointer) -> Bool {
-        guard PQstatus(handle) == CONNECTION_OK, let result = PQexec(handle, "LISTEN \(PostgresLocation.channel)")
+    private static func listen(_ handle: OpaquePointer, _ channel: String) -> Bool {
+        guard PQstatus(handle) == CONNECTION_OK, let result = PQexec(handle, "LISTEN \(channel)")
         else { return false }
         defer { PQclear(result) }
         return PQresultStatus(result) == PGRES_COMMAND_OK
@@ -64,12 +66,15 @@ final class PostgresSignal: ChangeSignal {
 
     var descriptor: Int32 { connection.withLock { PQstatus($0) == CONNECTION_OK ? PQsocket($0) : -1 } }
 
+    /// The server's process for this connection.
+    var serverProcess: Int { connection.withLock { Int(PQbackendPID($0)) } }
+
     /// Also connects again when the connection broke, for at most `PostgresConnection.connectSecondsMax`.
     func drain() {
         connection.withLock { handle in
             if PQstatus(handle) != CONNECTION_OK || PQconsumeInput(handle) != 1 {
                 PQreset(handle)
-                if !Self.listen(handle) { log.warning("postgres_connection", ["message": "not listening"]) }
+                if !Self.listen(handle, channel) { log.warning("postgres_connection", ["message": "not listening"]) }
             }
             while let notice = PQnotifies(handle) { PQfreemem(notice) }
         }

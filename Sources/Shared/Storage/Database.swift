@@ -8,7 +8,9 @@ public protocol Database: Sendable {
     /// Runs `body` in the write transaction: when this returns, all of it is durable; when it throws, none happened.
     ///
     /// Bodies of several threads share one durable commit (group commit): each runs in its own savepoint, one after
-    /// the other, and may run on another waiting thread. A body must do no network and no waiting of its own.
+    /// the other, and may run on another waiting thread. A body must do no network and no waiting of its own, and
+    /// must not call `write`. Once a statement of it has failed, no other runs and the body fails with that error,
+    /// even if it caught it: PostgreSQL knows no other way, so SQLite does the same.
     func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result
 
     /// What rings when some process has announced a change. For one listening process; throws when it can't be made.
@@ -18,6 +20,7 @@ public protocol Database: Sendable {
 /// A connection in a read transaction, on one thread. Do not keep it.
 public protocol Reader: AnyObject {
     /// Runs `sql` and hands each row to `body`, which returns false to stop. A row is valid inside `body` only.
+    /// PostgreSQL holds the whole answer in memory: bound it in the statement.
     func each(_ sql: SQL, _ body: (any Row) throws -> Bool) throws
 }
 
@@ -27,7 +30,7 @@ public protocol Writer: Reader {
     @discardableResult func run(_ sql: SQL) throws -> Int
 
     /// Runs `body` once the transaction is durable, before `write` returns: to ring a doorbell, to fill a cache.
-    /// It is dropped when the transaction does not happen. `body` must not throw, block or use this writer.
+    /// It is dropped when the transaction does not happen. `body` must not block, use this writer or call `write`.
     func afterCommit(_ body: @escaping @Sendable () -> Void)
 
     /// Rings the `ChangeSignal`s of other processes once the transaction is durable, once for all that share it.

@@ -40,7 +40,8 @@ extension Migration {
                 // Keys given out by reserveSigningKey before there is an account.
                 """
                 CREATE TABLE reserved_key (
-                    did_key {text} PRIMARY KEY, did {text} UNIQUE, sealed {bytes} NOT NULL, created_at {integer} NOT NULL
+                    did_key {text} PRIMARY KEY, did {text} UNIQUE, sealed {bytes} NOT NULL,
+                    created_at {integer} NOT NULL
                 ) {strict}
                 """,
                 """
@@ -91,10 +92,12 @@ extension Migration {
                 ) {strict}
                 """,
 
-                // Repositories. commit_block is the signed commit; status copies what the account's state means for sync.
+                // Repositories. commit_block is the signed commit; status copies what the account's state means for
+                // sync.
                 """
                 CREATE TABLE repo (
-                    id {integer} PRIMARY KEY, did {text} NOT NULL UNIQUE, rev {text} NOT NULL, commit_cid {bytes} NOT NULL,
+                    id {integer} PRIMARY KEY, did {text} NOT NULL UNIQUE, rev {text} NOT NULL,
+                    commit_cid {bytes} NOT NULL,
                     data_cid {bytes} NOT NULL, commit_block {bytes} NOT NULL, status {text} NOT NULL DEFAULT 'active'
                 ) {strict}
                 """,
@@ -113,10 +116,12 @@ extension Migration {
                 ) {clustered}
                 """,
                 // The MST changes of one recent commit: new nodes and the CIDs of those it made obsolete, in one row.
+                // Not clustered: beyond 1,000 bytes each such row takes an overflow page of its own in SQLite, which
+                // doubled the cost of a whole commit (124 µs of CPU against 62, in C, with the same rows).
                 """
                 CREATE TABLE mst_pack (
                     repo {integer} NOT NULL, rev {text} NOT NULL, bytes {bytes} NOT NULL, PRIMARY KEY (repo, rev)
-                ) {clustered}
+                ) {strict}
                 """,
                 // Which record of a repository points at which subject (like, repost, follow, block).
                 """

@@ -3,11 +3,14 @@ internal import CPostgres
 
 /// Where a PostgreSQL database is and how every connection to it is set.
 struct PostgresLocation: Sendable {
-    /// The channel that NOTIFY and LISTEN use.
-    static let channel = "skystead_change"
-
     let url: String
     let schema: String
+    var lockMillisecondsMax = PostgresConnection.lockMillisecondsMax
+
+    /// The longest name of a schema: `channel` has to be a name too, and those end after 63 bytes.
+    static let schemaSizeMax = 40
+    /// The channel that NOTIFY and LISTEN use.
+    var channel: String { "skystead_change_\(schema)" }
 
     /// The number of the advisory lock that writers take: one a schema, so that tests don't wait for each other.
     var lockNumber: Int64 {
@@ -20,7 +23,7 @@ struct PostgresLocation: Sendable {
     func connect() -> OpaquePointer? {
         let settings = [
             "statement_timeout=\(PostgresConnection.statementMillisecondsMax)",
-            "lock_timeout=\(PostgresConnection.lockMillisecondsMax)", "idle_in_transaction_session_timeout=60000",
+            "lock_timeout=\(lockMillisecondsMax)", "idle_in_transaction_session_timeout=60000",
             "synchronous_commit=on", "standard_conforming_strings=on", "TimeZone=UTC",
             "search_path=\(schema),pg_temp",
         ]
@@ -58,10 +61,18 @@ public final class Postgres: MigratableDatabase {
 
     /// Connects to `url` (`postgresql://…`, libpq's form) and works in `schema` alone. Throws `StorageError.busy` when
     /// the server can't be reached, `.unsafeSetting` when it does not keep what it acknowledges.
-    public init(url: String, schema: String = "public", log: Log = .standardError) throws(StorageError) {
+    public convenience init(
+        url: String, schema: String = "public", log: Log = .standardError
+    ) throws(StorageError) {
+        try self.init(PostgresLocation(url: url, schema: schema), log: log)
+    }
+
+    init(_ location: PostgresLocation, log: Log) throws(StorageError) {
+        let schema = location.schema
         let isPlain = schema.utf8.allSatisfy { $0 == 0x5F || $0 >= 0x61 && $0 <= 0x7A || $0 >= 0x30 && $0 <= 0x39 }
-        guard isPlain, !schema.isEmpty else { throw .unsafeSetting("schema \(schema)") }
-        let location = PostgresLocation(url: url, schema: schema)
+        guard isPlain, !schema.isEmpty, schema.utf8.count <= PostgresLocation.schemaSizeMax else {
+            throw .unsafeSetting("schema \(schema)")
+        }
         self.location = location
         self.log = log
         let first = try PostgresConnection(location, log: log)

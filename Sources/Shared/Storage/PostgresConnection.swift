@@ -17,6 +17,7 @@ final class PostgresConnection: BatchConnection, ReadConnection {
 
     private let handle: OpaquePointer
     private let writeLock: String
+    private let notify: String
     private let log: Log
     private var statements = StatementCache<Prepared>(countMax: statementCountMax)
     private var preparedCount = 0
@@ -47,6 +48,7 @@ final class PostgresConnection: BatchConnection, ReadConnection {
         PQsetNoticeProcessor(opened, { _, _ in }, nil)
         handle = opened
         self.log = log
+        notify = "NOTIFY \(location.channel)"
         writeLock = "SELECT pg_advisory_xact_lock(\(location.lockNumber))"
         try requireSafeSettings()
     }
@@ -262,7 +264,7 @@ final class PostgresConnection: BatchConnection, ReadConnection {
     }
 
     func commit() throws(StorageError) {
-        if announcesChange { pending.append("NOTIFY \(PostgresLocation.channel)") }
+        if announcesChange { pending.append(notify) }
         pending.append("COMMIT")
         do throws(StorageError) {
             let result = try exchange(statement: nil)

@@ -7,6 +7,7 @@ public final class SQLite: MigratableDatabase {
     /// The most connections that read at the same time; one more reader waits, at most 5 s.
     public static let readerCountMax = 16
 
+    private let path: String
     private let doorbell: String?
     private let writer: GroupCommit<SQLiteConnection>
     private let readers: ConnectionPool<SQLiteConnection>
@@ -15,24 +16,39 @@ public final class SQLite: MigratableDatabase {
     /// durability or integrity rests on is not in force, `.refused` when it is not a database.
     /// `doorbell` is the path of the socket that `changeSignal` makes and announced changes ring (107 bytes at most).
     public convenience init(path: String, doorbell: String? = nil) throws(StorageError) {
-        try self.init(path: path, doorbell: doorbell, settings: SQLiteConnection.settings)
+        try self.init(path: path, doorbell: doorbell, vfs: nil)
     }
 
-    init(path: String, doorbell: String? = nil, settings: [SQLiteConnection.Setting]) throws(StorageError) {
+    /// `settings` and `vfs` are for tests: an unsafe setting is refused, a disk fails on demand.
+    init(
+        path: String, doorbell: String? = nil, vfs: String? = nil,
+        busyMillisecondsMax: UInt64 = SQLiteConnection.busyMillisecondsMax,
+        settings: [SQLiteConnection.Setting] = SQLiteConnection.settings
+    ) throws(StorageError) {
+        self.path = path
         self.doorbell = doorbell
-        let first = try SQLiteConnection(path: path, isReader: false, doorbell: doorbell, settings: settings)
+        let first = try SQLiteConnection(
+            path: path, isReader: false, doorbell: doorbell, vfs: vfs, busyMillisecondsMax: busyMillisecondsMax,
+            settings: settings)
         writer = GroupCommit(connection: first) { () throws(StorageError) in
-            try SQLiteConnection(path: path, isReader: false, doorbell: doorbell)
+            try SQLiteConnection(
+                path: path, isReader: false, doorbell: doorbell, vfs: vfs, busyMillisecondsMax: busyMillisecondsMax)
         }
         readers = ConnectionPool(countMax: Self.readerCountMax) { () throws(StorageError) in
-            try SQLiteConnection(path: path, isReader: true)
+            try SQLiteConnection(path: path, isReader: true, vfs: vfs)
         }
     }
 
     public func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result { try writer.write(body) }
     public func read<Result>(_ body: (any Reader) throws -> Result) throws -> Result { try readers.read(body) }
 
-    /// Throws `StorageError.unsafeSetting` when this was opened without a doorbell, `SystemError` when it can't be made.
+    /// A connection of its own, closed with the value: for statements that do not work in a transaction.
+    func maintenanceConnection() throws(StorageError) -> SQLiteConnection {
+        try SQLiteConnection(path: path, isReader: false)
+    }
+
+    /// Throws `StorageError.unsafeSetting` when this was opened without a doorbell, `SystemError` when that can't be
+    /// made.
     public func changeSignal() throws -> any ChangeSignal {
         guard let doorbell else { throw StorageError.unsafeSetting("no doorbell") }
         return try Doorbell(path: doorbell)

@@ -1,1 +1,3 @@
-// main
+internal import Glibc
+
+exit(WorkerProgram.main(Array(CommandLine.arguments.dropFirst())))

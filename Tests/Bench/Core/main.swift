@@ -3,7 +3,8 @@
 //   bench-core cbor FILE       decode and encode of the records in FILE (each: 4 bytes of length, big-endian, DAG-CBOR)
 //   bench-core mst COUNT       an MST of COUNT sorted keys: keys a second, and the root
 //   bench-core car FILE        parse of a CAR with every block verified, and SHA-256 alone over the same bytes
-//   bench-core insert COUNT    CPU of one insert (put, seal) into a tree of COUNT keys, and into an empty one
+//   bench-core insert COUNT    CPU of one insert (record, tree, signed commit) into a repository of COUNT keys
+//                              and into an empty one
 //
 // Each prints one line of JSON.
 internal import ATProto
@@ -99,25 +100,55 @@ func car(_ path: String) throws {
     print("{\"parse_mb_per_second\": \(median(parsing)), \"sha256_mb_per_second\": \(median(hashing))}")
 }
 
-/// CPU seconds of `rounds` inserts one after the other, each sealed: what a commit costs the tree.
+/// CPU microseconds of one of `rounds` inserts, one after the other, each with its own signed commit.
 func inserts(after count: Int, rounds: Int) throws -> Double {
-    var nodes: [CID: Bytes] = [:]
-    let builder = MSTBuilder { cid, block in nodes[cid] = Bytes(block) }
-    for index in 0..<count { try builder.append(key(index), value) }
-    let root = try builder.finish()
-    let load: MSTLoader = { cid in
-        guard let block = nodes[cid] else { throw MSTError(.unsorted, in: cid) }
-        return try MSTNode.decode(block, cid: cid)
+    // What a server has: a cache of nodes by CID, filled by what it reads and by what it writes.
+    final class Cache {
+        var blocks: [CID: Bytes] = [:]
+        var nodes: [CID: MSTNode] = [:]
     }
-    var tree = count == 0 ? MST(load: load) : try MST(root: root, load: load)
-    // The first insert loads the right edge: a running server has it in its cache.
-    _ = try tree.put(key(count), value)
-    _ = tree.seal()
+    let cache = Cache()
+    let builder = MSTBuilder { cid, block in cache.blocks[cid] = Bytes(block) }
+    for index in 0..<count { try builder.append(key(index), value) }
+    var root = try builder.finish()
+    let load: MSTLoader = { cid in
+        if let node = cache.nodes[cid] { return node }
+        guard let block = cache.blocks[cid] else { throw MSTError(.missingBlock, in: cid) }
+        let node = try MSTNode.decode(block, cid: cid)
+        cache.nodes[cid] = node
+        return node
+    }
+    let signing = try SigningKey(algorithm: .k256, secret: Secret([UInt8](repeating: 7, count: 32)))
+    guard let did = DID("did:plc:ewvi7nxzyoun6zhxrhs64oiz") else { return 0 }
+    let clock = TIDMaker(clockID: 1)
+    func insertOne(_ index: Int) throws {
+        let record = DAGCBOR.encode(
+            .object([
+                Value.Entry(key: "$type", value: .text("app.bsky.feed.post")),
+                Value.Entry(key: "text", value: .text(Bytes("A post of the ordinary length, number \(index)."))),
+                Value.Entry(key: "createdAt", value: .text("2026-01-01T00:00:00.000Z")),
+            ]))
+        var tree = try MST(root: root, load: load)
+        try tree.put(key(index), CID(hashing: record))
+        let sealed = tree.seal()
+        let commit = try Commit(
+            did: did, rev: clock.next(now: Timestamp(seconds: 1_767_225_600)), data: sealed.root, signedBy: signing)
+        guard CID(hashing: commit.encoded()).codec == .dagCBOR else { return }
+        for (node, _) in sealed.new { if let cid = node.cid { cache.nodes[cid] = node } }
+        for cid in sealed.obsolete { cache.nodes[cid] = nil }
+        root = sealed.root
+    }
+    // The first insert loads the right edge.
+    let empty = root
+    let emptyNode = cache.nodes[root]
+    try insertOne(count)
     let start = cpuSeconds()
     for round in 1...rounds {
-        _ = try tree.put(key(count + round), value)
-        _ = tree.seal()
-        if count == 0, round % 50 == 0 { tree = MST(load: load) }
+        if count == 0, round % 20 == 0 {
+            root = empty
+            cache.nodes[empty] = emptyNode
+        }
+        try insertOne(count + round)
     }
     return (cpuSeconds() - start) / Double(rounds) * 1e6
 }

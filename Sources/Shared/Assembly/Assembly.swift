@@ -1,1 +1,0 @@
-// Laid out in ARCHITECTURE.md; filled by its own change.

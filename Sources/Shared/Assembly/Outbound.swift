@@ -1,0 +1,23 @@
+public import Base
+public import Net
+
+/// The one client for outbound requests, as the settings allow it.
+public enum Outbound {
+    /// `also` names hosts that a tool may reach beside those in the settings, such as its own web server.
+    public static func client(_ settings: Settings, also: [Bytes] = []) -> HTTPClient {
+        var configuration = HTTPClient.Configuration()
+        configuration.userAgent = Bytes("skystead/\(Version.text)")
+        configuration.extraCAFile = settings[Settings.extraCAFile]
+        for pair in settings[Settings.hostOverrides] {
+            guard let equals = pair.position(of: 0x3D) else { continue }
+            configuration.hostOverrides[pair.upTo(equals)] = pair.from(equals + 1)
+        }
+        configuration.privateHostsAllowed = Set(settings[Settings.allowPrivateHosts] + also)
+        return HTTPClient(configuration)
+    }
+}
+
+/// The program's version.
+public enum Version {
+    public static let text = "0.1.0"
+}

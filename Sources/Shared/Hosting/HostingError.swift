@@ -1,0 +1,21 @@
+public import ATProto
+
+/// Why an account's life can't go that way.
+public enum HostingError: Error, Equatable, Sendable {
+    case emailRequired, passwordRequired, inviteRequired
+    /// The handle is not under a domain of this server and does not belong to the account's own DID.
+    case unsupportedDomain(Handle)
+    /// A DID that the caller has not proved to be theirs.
+    case unproved(DID)
+    /// The DID's document could not be had.
+    case unresolvable(DID)
+    /// A handle of another domain that does not name the account's DID.
+    case handleElsewhere(Handle)
+    /// The DID document does not say that the account is here.
+    case notPointedHere(Mismatch)
+
+    /// What a DID document would have to say for an account to be active here.
+    public enum Mismatch: Error, Equatable, Sendable, CaseIterable {
+        case service, signingKey, rotationKey
+    }
+}

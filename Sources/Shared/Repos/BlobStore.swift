@@ -1,0 +1,160 @@
+public import ATProto
+public import Base
+public import Storage
+
+/// Blobs: files named by their CID, and rows that say whose they are.
+///
+/// A file is on the disk before its row is committed. A row is temporary until a record names its blob; temporary ones
+/// are not served and go after a grace.
+public struct BlobStore: Sendable {
+    let database: any Database
+    let clock: Clock
+    /// Where the files are: `<directory>/<last two characters of the CID>/<CID>`.
+    public let directory: String
+    /// The longest blob, in bytes.
+    public let sizeMax: Int
+
+    /// Makes the directory.
+    public init(database: any Database, clock: Clock, directory: String, sizeMax: Int) throws(SystemError) {
+        self.database = database
+        self.clock = clock
+        self.directory = directory
+        self.sizeMax = sizeMax
+        try BlobFiles.makeDirectory(directory)
+        try BlobFiles.makeDirectory(directory + "/tmp")
+    }
+
+    /// A blob as it is served.
+    public struct Entry: Sendable, Equatable {
+        public let cid: CID
+        public let mimeType: Bytes
+        public let size: Int
+    }
+
+    // MARK: Writing
+
+    /// Begins to take a blob.
+    public func begin(entropy: Entropy) throws -> BlobUpload { try BlobUpload(self, entropy: entropy) }
+
+    /// Ties a finished upload to an account, durably. The blob is temporary until a record names it.
+    ///
+    /// `declared` is the caller's media type; what the bytes show counts more. Throws `BlobUploadError`.
+    public func finish(_ upload: BlobUpload, of did: DID, declared: Bytes?) throws -> BlobReference {
+        let (cid, size) = try upload.seal()
+        defer { upload.discard() }
+        let mimeType = MediaType.decide(declared: declared, prefix: upload.prefix)
+        try upload.place(cid)
+        let now = clock.now()
+        let kept = try database.write { writer in
+            try writer.run(
+                """
+                INSERT INTO blob (did, cid, mime_type, size, created_at, temporary)
+                VALUES (\(did.sql), \(cid.sql), \(SQL.Value.text(mimeType)), \(size), \(now), 1)
+                ON CONFLICT (did, cid) DO UPDATE SET created_at = excluded.created_at
+                """)
+            // The purge removes a file in the transaction that removes its last row: should that have come between,
+            // the file is put back here, where the row already stands.
+            if !BlobFiles.exists(path(cid)) { try upload.place(cid) }
+            return try writer.first("SELECT mime_type FROM blob WHERE did = \(did.sql) AND cid = \(cid.sql)") {
+                try $0.text(0)
+            }
+        }
+        return BlobReference(cid: cid, mimeType: kept ?? mimeType, size: Int64(size))
+    }
+
+    // MARK: Reading
+
+    /// The path of a blob under `directory`.
+    public func relativePath(_ cid: CID) -> String {
+        let text = String(decoding: cid.text, as: UTF8.self)
+        return "\(text.suffix(2))/\(text)"
+    }
+
+    func path(_ cid: CID) -> String { directory + "/" + relativePath(cid) }
+
+    /// A blob that a record of `did` names, or nil.
+    public func find(_ cid: CID, of did: DID) throws -> Entry? {
+        try database.read { reader in
+            try reader.first(
+                """
+                SELECT mime_type, size FROM blob
+                WHERE did = \(did.sql) AND cid = \(cid.sql) AND temporary = 0
+                """
+            ) { Entry(cid: cid, mimeType: try $0.text(0), size: try $0.integer(1)) }
+        }
+    }
+
+    /// Hands the bytes of a blob's file to `sink` in pieces. Returns false when there is no file.
+    public func read(_ cid: CID, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws -> Bool {
+        guard let file = try FileHandle.openExisting(path(cid)) else { return false }
+        try withUnsafeTemporaryAllocation(byteCount: 65_536, alignment: 16) { buffer in
+            while true {
+                let count = try file.read(into: buffer)
+                if count == 0 { return }
+                try sink(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
+            }
+        }
+        return true
+    }
+
+    /// Blobs that records name, by CID, after `cursor`; with `since`, only those that later revisions named.
+    ///
+    /// Throws `RepoError.repoNotFound`.
+    public func list(of did: DID, since: TID? = nil, after cursor: CID? = nil, limit: Int) throws -> [CID] {
+        try database.read { reader in
+            let repo = try RepoState.find(did, reader).id
+            let after = cursor.map { Bytes($0.bytes) } ?? Bytes()
+            let since = since?.bytes ?? Bytes()
+            return try reader.all(
+                """
+                SELECT DISTINCT cid FROM blob_reference
+                WHERE repo = \(repo) AND cid > \(after) AND rev > \(SQL.Value.text(since)) ORDER BY cid LIMIT \(limit)
+                """
+            ) { try $0.cid(0) }
+        }
+    }
+
+    /// Blobs that records name and that are not here, each with the first record that does.
+    public func missing(of did: DID, after cursor: CID? = nil, limit: Int) throws -> [(cid: CID, path: Bytes)] {
+        try database.read { reader in
+            let repo = try RepoState.find(did, reader).id
+            let after = cursor.map { Bytes($0.bytes) } ?? Bytes()
+            return try reader.all(
+                """
+                SELECT r.cid, min(r.key) FROM blob_reference r
+                WHERE r.repo = \(repo) AND r.cid > \(after)
+                AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.did = \(did.sql) AND b.cid = r.cid)
+                GROUP BY r.cid ORDER BY r.cid LIMIT \(limit)
+                """
+            ) { (try $0.cid(0), try $0.bytes(1)) }
+        }
+    }
+
+    // MARK: Removing
+
+    /// How long an unnamed blob is kept: the protocol asks for an hour at least (https://atproto.com/specs/blob).
+    public static let graceSeconds: Int64 = 6 * 3_600
+    /// Blobs that one call of `purge` removes.
+    public static let purgeBatch = 200
+
+    /// Removes blobs that no record has named for longer than the grace, and what uploads that broke off left behind.
+    /// Returns how many blobs went: call again until it is 0.
+    public func purge() throws -> Int {
+        let deadline = clock.now().adding(seconds: -Self.graceSeconds)
+        BlobFiles.removeOld(in: directory + "/tmp", before: deadline)
+        let batch = Self.purgeBatch
+        return try database.write { writer in
+            let due = try writer.all(
+                """
+                SELECT did, cid FROM blob WHERE temporary = 1 AND created_at < \(deadline) LIMIT \(batch)
+                """
+            ) { (did: try $0.did(0), cid: try $0.cid(1)) }
+            for entry in due {
+                try writer.run("DELETE FROM blob WHERE did = \(entry.did.sql) AND cid = \(entry.cid.sql)")
+                let others = try writer.first("SELECT 1 FROM blob WHERE cid = \(entry.cid.sql) LIMIT 1") { _ in true }
+                if others == nil { BlobFiles.remove(path(entry.cid)) }
+            }
+            return due.count
+        }
+    }
+}

@@ -1,0 +1,27 @@
+internal import Assembly
+internal import Base
+
+/// `skystead`: the operator's tool.
+enum Tool {
+    static let commands: [Command] = [
+        .up, .check, .accountCreate, .accountList, .accountInfo, .invite, .settings, .migrate, .version,
+    ]
+
+    /// Exit codes: 0 done; 1 it did not work, or `check` found something wrong; 2 the command line is wrong.
+    static func main(_ words: [String], output: Output) -> Int32 {
+        do {
+            switch try CommandLineParser.parse(words, commands: commands, output: output) {
+            case .help(let text):
+                output.text(text)
+                return 0
+            case .run(let invocation): return try invocation.command.run(invocation)
+            }
+        } catch let error as ToolError {
+            output.problem(error.message, remedy: error.remedy)
+            return error.exitCode
+        } catch {
+            output.problem("\(error)", remedy: "skystead check")
+            return 1
+        }
+    }
+}

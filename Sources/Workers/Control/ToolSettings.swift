@@ -1,0 +1,40 @@
+internal import Assembly
+internal import Base
+internal import Glibc
+
+/// The settings of this run of the tool.
+enum ToolSettings {
+    /// Throws `ToolError` with every problem in one message.
+    static func load() throws(ToolError) -> Settings {
+        do throws(Settings.Invalid) {
+            return try Settings.ofProcess()
+        } catch {
+            throw ToolError(
+                error.problems.joined(separator: "\nskystead: "), remedy: "docs/skystead-settings.md has every key")
+        }
+    }
+}
+
+/// The lock that `up` holds while it runs, so that there is one, and so that other commands find its web server.
+enum UpLock {
+    static func path(_ paths: Paths) -> String { "\(paths.run)/up.lock" }
+
+    /// Takes the lock for as long as the process lives. Throws `ToolError` when another `up` has it.
+    static func take(_ paths: Paths) throws {
+        let file = open(path(paths), O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard file >= 0 else { throw SystemError("open \(path(paths))") }
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            throw ToolError("`skystead up` runs already for \(paths.data)", remedy: "stop it, or set SKYSTEAD_DATA_DIR")
+        }
+        // The descriptor is kept: the lock goes with the process, however it ends.
+    }
+
+    /// Where the web server of a running `up` is, or nil when none runs.
+    static func front(_ paths: Paths, _ settings: Settings) -> Bytes? {
+        let file = open(path(paths), O_RDWR | O_CLOEXEC)
+        guard file >= 0 else { return nil }
+        defer { close(file) }
+        guard flock(file, LOCK_SH | LOCK_NB) != 0 else { return nil }
+        return Bytes("http://127.0.0.1:\(settings[Settings.port])")
+    }
+}

@@ -1,0 +1,62 @@
+import ATProto
+import Base
+import Crypto
+import Foundation
+import Identity
+import Net
+
+/// The network of one test: a PLC directory in memory, well-known files and TXT records, and nothing else.
+final class FakeNetwork: Sendable {
+    struct State {
+        /// Operations of each DID, oldest first.
+        var log: [Bytes: [Value]] = [:]
+        var pages: [Bytes: IdentityNetwork.Answer] = [:]
+        var texts: [Bytes: [Bytes]] = [:]
+        var isDown = false
+        var refuses = false
+        var requests: [String] = []
+    }
+
+    struct Unreachable: Error {}
+
+    static let directory: Bytes = "https://plc.test"
+    let state = Guarded(State())
+
+    var network: IdentityNetwork {
+        IdentityNetwork(
+            send: { [state] request in try state.withLock { try Self.answer(request, &$0) } },
+            lookUp: { [state] name in
+                try state.withLock { state in
+                    if state.isDown { throw Unreachable() }
+                    return state.texts[name] ?? []
+                }
+            })
+    }
+
+    func set(_ change: (inout State) -> Void) { state.withLock { change(&$0) } }
+
+    private static func answer(_ request: HTTPRequest, _ state: inout State) throws -> IdentityNetwork.Answer {
+        state.requests.append("\(request.method.rawValue) \(request.url)")
+        if state.isDown { throw Unreachable() }
+        if let page = state.pages[request.url] { return page }
+        guard request.url.starts(with: directory + "/") else { throw Unreachable() }
+        let path = request.url.from(directory.count + 1)
+        let did = path.upTo(path.position(of: 0x2F) ?? path.count)
+        if request.method == .post {
+            if state.refuses { return IdentityNetwork.Answer(status: 400, body: "{\"message\":\"no\"}") }
+            state.log[did, default: []].append(try JSON.parsePlain(request.body ?? Bytes()))
+            return IdentityNetwork.Answer(status: 200, body: "{}")
+        }
+        guard let last = state.log[did]?.last else { return IdentityNetwork.Answer(status: 404, body: "{}") }
+        if path.ends(with: "/log/last") { return IdentityNetwork.Answer(status: 200, body: Bytes(JSON.encode(last))) }
+        return IdentityNetwork.Answer(status: 200, body: document(DID(did)!, last))
+    }
+
+    private static func document(_ did: DID, _ last: Value) -> Bytes {
+        let operation = PLCOperation(last)!
+        let key = operation.verificationMethods.first.flatMap { try? VerificationKey(didKey: $0.didKey) }
+        return DIDDocument.json(
+            of: did, handle: operation.alsoKnownAs.first.flatMap { Handle($0.from(5)) }, signingKey: key,
+            pds: operation.services.first?.endpoint ?? Bytes())
+    }
+}

@@ -1,0 +1,106 @@
+import ATProto
+import Accounts
+import Base
+import Crypto
+import Hosting
+import Identity
+import Repos
+import Storage
+import TestSupport
+import Web
+import XRPCHandlers
+
+/// A whole server in this process, with the test's database, clock, randomness and network.
+struct World {
+    let test: TestDatabase
+    let moment: Guarded<Timestamp>
+    let network: FakeNetwork
+    let app: XRPCApp
+    let log: Guarded<[String]>
+    private let blobs: TestDirectory
+
+    static let host = "home.test"
+    static let start = Timestamp(seconds: 1_750_000_000)
+    static let rotationKey = Secret([UInt8](repeating: 5, count: 32))
+
+    init(_ engine: Engine, limits: Bool = false, invites: Bool = false) throws {
+        test = try engine.migrated()
+        blobs = try TestDirectory()
+        network = FakeNetwork()
+        let moment = Guarded(Self.start)
+        self.moment = moment
+        let clock = Clock { moment.withLock { $0 } }
+        let entropy = Entropy.seeded(1)
+        let lines = Guarded<[String]>([])
+        log = lines
+        let log = Log { line in lines.withLock { $0.append(String(decoding: line, as: UTF8.self)) } }
+        let database: any Database = test
+        let service = DID("did:web:\(Self.host)")!
+
+        let keys = KeyStore(
+            database: database, sealer: try Sealer(key: Secret([UInt8](repeating: 9, count: 32))), entropy: entropy)
+        let accounts = AccountStore(database: database)
+        let invitations = InviteStore(database: database, host: Bytes(Self.host), entropy: entropy)
+        let events = EventStore(database: database, clock: clock)
+        let repos = RepoStore(
+            database: database, events: events, tids: TIDMaker(clockID: 1), clock: clock,
+            keys: { did, reader in try keys.key(of: did, in: reader) })
+        let directory = PLCDirectory(url: FakeNetwork.directory, network: network.network)
+        let resolver = Resolver(database: database, directory: directory, network: network.network, clock: clock)
+        let settings = XRPCSettings(
+            version: "1.2.3", serviceDID: service, handleDomains: [Bytes(Self.host)], inviteCodeRequired: invites,
+            contactEmail: "admin@home.test", adminPassword: Secret(Array("admin password".utf8)))
+        let life = AccountLife(
+            stores: AccountLife.Stores(
+                database: database, accounts: accounts, invites: invitations, keys: keys, repos: repos,
+                events: events),
+            directory: directory, resolver: resolver, policy: HandlePolicy(domains: settings.handleDomains),
+            settings: AccountLife.Settings(
+                publicURL: Bytes("https://\(Self.host)"), inviteCodeRequired: invites,
+                rotationKey: try SigningKey(algorithm: .k256, secret: Self.rotationKey)),
+            clock: clock, entropy: entropy, log: log)
+        app = XRPCApp(
+            settings: settings, clock: clock, entropy: entropy, log: log,
+            limits: limits ? Limiter(BudgetStore(database)) : .unlimited, accounts: accounts,
+            sessions: try SessionStore(
+                database: database,
+                tokens: SessionTokens(key: Secret([UInt8](repeating: 7, count: 32)), service: service), clock: clock,
+                entropy: entropy),
+            appPasswords: AppPasswordStore(database: database, entropy: entropy), invites: invitations,
+            preferences: PreferenceStore(database: database), keys: keys, resolver: resolver, life: life,
+            repos: repos, records: RecordStore(database: database),
+            blobs: try BlobStore(
+                database: database, clock: clock, directory: blobs.path, sizeMax: settings.blobSizeMax))
+    }
+
+    func advance(_ seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }
+
+    /// A request as the host would make it. `headers` are in lower case.
+    func request(
+        _ method: HTTPMethod, _ target: String, headers: [(String, String)] = [], body: [UInt8] = [],
+        host: String = host
+    ) throws -> Request {
+        let (path, query) = try RequestTarget.split(Bytes(target))
+        var fields = Headers()
+        for (name, value) in headers { fields.append(Bytes(name), Bytes(value)) }
+        return Request(
+            method: method, path: path, query: query, headers: fields, host: Bytes(host), isSecure: true,
+            peer: "192.0.2.7", id: "request-1", contentLength: body.isEmpty ? nil : body.count,
+            body: BytesBody(Bytes(body)))
+    }
+
+    func respond(_ request: Request) -> Response { HomeResponder(app: app).respond(to: request) }
+
+    /// A JSON call and its answer's body.
+    func call(
+        _ method: HTTPMethod, _ nsid: String, token: String? = nil, json: String? = nil
+    ) throws -> (status: Int, body: String) {
+        var headers: [(String, String)] = []
+        if let token { headers.append(("authorization", "Bearer \(token)")) }
+        if json != nil { headers.append(("content-type", "application/json")) }
+        let response = respond(
+            try request(method, "/xrpc/\(nsid)", headers: headers, body: Array((json ?? "").utf8)))
+        guard case .bytes(let bytes) = response.body else { return (response.status, "") }
+        return (response.status, String(decoding: bytes, as: UTF8.self))
+    }
+}
