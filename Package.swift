@@ -64,7 +64,8 @@ let package = Package(
         .executableTarget(
             name: "skystead",
             dependencies: [
-                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Net", "Storage",
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Net", "Repos",
+                "Storage",
             ],
             path: "Sources/Workers/Control"),
 
@@ -130,7 +131,7 @@ let package = Package(
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
         .testTarget(
-            name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Net", "Web"],
+            name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Identity", "Net", "Web"],
             path: "Tests/FuzzTests"),
         .executableTarget(
             name: "bench-stream", dependencies: ["Base", "CSystem", "Net", "Stream"], path: "Tests/Bench/Stream"),

@@ -71,7 +71,7 @@ import Testing
         let names = try Self.names([("SKYSTEAD_PORT", "8123")])
         #expect(names.publicURL == "http://localhost:8123")
         #expect(names.handleDomains == ["test"])
-        #expect(names.serviceDID == "did:web:localhost%3A8123")
+        #expect(names.serviceDID == "did:web:localhost")
     }
 
     @Test func ofAServer() throws {

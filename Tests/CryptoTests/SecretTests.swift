@@ -26,6 +26,13 @@ import Testing
         #expect(try Password.verify("", against: first))
     }
 
+    @Test func passwordsAreNotCutAtNUL() throws {
+        let stored = try Password.hash("a\0b", entropy: .system)
+        #expect(try Password.verify("a\0b", against: stored))
+        #expect(try !Password.verify("a", against: stored))
+        #expect(try !Password.verify("a\0c", against: stored))
+    }
+
     static let wrongForms: [(name: String, stored: Bytes)] = [
         ("empty", ""), ("no colon", "00ff"), ("no salt", ":" + stored.from(33)), ("no hash", "00:"),
         ("short hash", stored.upTo(160)), ("not hex", stored.upTo(160) + "g"), ("three parts", stored + ":00"),
@@ -107,6 +114,19 @@ import Testing
             #expect(mode == 0o600)
             #expect(try FileManager.default.contentsOfDirectory(atPath: directory) == ["master.key"])
         }
+    }
+
+    @Test func allWhoComeAtOnceGetTheSameKey() async throws {
+        let directory = FileManager.default.temporaryDirectory.appending(path: "keyfile-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let path = directory.path() + "/master.key"
+        let keys = try await withThrowingTaskGroup(of: [UInt8].self) { group in
+            for _ in 0..<32 { group.addTask { bytes(try KeyFile.loadOrCreate(path, entropy: .system)) } }
+            return try await group.reduce(into: Set<[UInt8]>()) { $0.insert($1) }
+        }
+        #expect(keys.count == 1)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path()) == ["master.key"])
     }
 
     @Test func refusesWhatIsNoPrivateFileOf32Bytes() throws {

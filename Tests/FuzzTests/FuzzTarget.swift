@@ -7,7 +7,7 @@ struct FuzzTarget: Sendable {
     let name: String
     /// Inputs that the decoder takes, to start from.
     let corpus: [[UInt8]]
-    /// What is wrong with the decoder, or nil. That it traps, reads outside of the input or hangs is found by being run.
+    /// What is wrong with the decoder, or nil. A trap, a hang or a read outside of the input shows itself.
     let fault: @Sendable ([UInt8]) -> String?
 
     init(_ name: String, corpus: [[UInt8]], fault: @escaping @Sendable ([UInt8]) -> String?) {
@@ -20,7 +20,7 @@ struct FuzzTarget: Sendable {
         self.init(name, corpus: texts.map { Array($0.utf8) }, fault: fault)
     }
 
-    static let all: [FuzzTarget] = data + repository + tokens + wire + requests
+    static let all: [FuzzTarget] = data + repository + identity + tokens + wire + requests
 
     static func named(_ name: String) -> FuzzTarget? { all.first { $0.name == name } }
 }

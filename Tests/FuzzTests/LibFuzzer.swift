@@ -1,6 +1,6 @@
 #if FUZZER
-    // The entry points that libFuzzer calls; only `scripts/fuzz` defines FUZZER. The target is named by FUZZ_TARGET, and
-    // its corpus is written to the folder FUZZ_SEEDS before libFuzzer reads it.
+    // The entry points that libFuzzer calls; only `scripts/fuzz` defines FUZZER. FUZZ_TARGET names the target, and its
+    // corpus is written to the folder FUZZ_SEEDS before libFuzzer reads it.
     import Glibc
 
     private func complain(_ text: String) {

@@ -18,15 +18,18 @@ extension FuzzTarget {
         ) { input in
             for role in [WebSocketFrames.Role.server, .client] {
                 let whole = events(role, input, step: max(input.count, 1))
-                for step in [1, 7] where events(role, input, step: step) != whole { return "depends on the pieces" }
+                // Byte by byte is slow and shows nothing more in a long input.
+                for step in input.count <= 256 ? [1, 7] : [113] where events(role, input, step: step) != whole {
+                    return "depends on the pieces"
+                }
             }
             return nil
         },
         FuzzTarget(
             "handshake",
             texts: [
-                "GET /xrpc/com.atproto.sync.subscribeRepos?cursor=1 HTTP/1.1\r\nHost: pds.test\r\nUpgrade: websocket\r\n"
-                    + "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                "GET /xrpc/com.atproto.sync.subscribeRepos?cursor=1 HTTP/1.1\r\nHost: pds.test\r\n"
+                    + "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                     + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                     + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",

@@ -65,7 +65,7 @@ private func addressBytes(_ text: String) -> [UInt8] {
             connection.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         }
         var configuration = HTTPClient.Configuration()
-        configuration.privateHostsAllowed = [Bytes("localhost:\(server.port)")]
+        configuration.privateHostsAllowed = [Bytes("LocalHost:\(server.port)")]
         let client = HTTPClient(configuration)
         #expect(try client.send(HTTPRequest(.get, Bytes("http://localhost:\(server.port)/"))).status == 200)
         #expect(throws: HTTPClientError.invalidURL(.httpsRequired)) {

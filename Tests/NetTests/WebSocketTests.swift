@@ -176,7 +176,8 @@ private func text(_ string: String) -> [UInt8] { Array(string.utf8) }
 @Suite struct HandshakeTests {
     static let key = "dGhlIHNhbXBsZSBub25jZQ=="
     static let good =
-        "GET /xrpc/x?cursor=1&a=b HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \(key)\r\n\r\n"
+        "GET /xrpc/x?cursor=1&a=b HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\n"
+        + "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \(key)\r\n\r\n"
 
     @Test func acceptOfTheStandard() {
         // RFC 6455 §1.3

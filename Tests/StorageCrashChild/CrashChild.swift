@@ -8,7 +8,7 @@ enum CrashChild {
         return try Postgres(url: location, schema: schema)
     }
 
-    /// Starts the threads and waits for the last of them. Not in main.swift: its closures would belong to the main actor.
+    /// Starts the threads and waits for the last of them. Not in main.swift, whose closures belong to the main actor.
     static func run(_ database: any Database, threads: Int) {
         var last = pthread_t()
         for thread in 0..<threads {

@@ -140,7 +140,7 @@ import Testing
 
     @Test func aBrokenStoreIsNoUpgrade() throws {
         let source = MemoryEvents()
-        source.append(1...10)
+        source.append(1...10, quietly: true)
         let server = try RunningServer(source) { $0.tickMilliseconds = 600_000 }
         // Once somebody is subscribed, the first turn of the loop is over: the next read, in the handshake, fails.
         let first = try server.subscribe()

@@ -189,6 +189,35 @@ import Testing
         }
     }
 
+    /// The database is ahead of the ring: what a replay would find there comes once, by the ring.
+    @Test func aReplayDoesNotOvertakeTheRing() throws {
+        let source = MemoryEvents()
+        source.append(1...100, quietly: true)
+        let server = try RunningServer(source) { configuration in
+            configuration.tickMilliseconds = 600_000
+            configuration.ringCountMax = 64
+        }
+        let first = try server.subscribe()
+        source.append(101...150, quietly: true)
+        let second = try server.subscribe("cursor=90")
+        #expect(try second.seqs(10) == Array(91...100))
+        source.append([151])
+        #expect(try second.seqs(51) == Array(101...151))
+        #expect(try first.seqs(51) == Array(101...151))
+    }
+
+    /// A client comes with a number that this process has not read yet.
+    @Test func aCursorAheadOfTheRing() throws {
+        let source = MemoryEvents()
+        source.append(1...10, quietly: true)
+        let server = try RunningServer(source) { $0.tickMilliseconds = 600_000 }
+        let first = try server.subscribe()
+        source.append(11...400, quietly: true)
+        let second = try server.subscribe("cursor=390")
+        #expect(try second.seqs(10) == Array(391...400))
+        #expect(try first.seqs(390) == Array(11...400))
+    }
+
     @Test func resumeAcrossARestart() throws {
         let source = MemoryEvents()
         source.append(1...10)
@@ -200,7 +229,7 @@ import Testing
         first.control.stop()
         #expect(try client.next() == .close(code: 1_012))
         #expect(try client.next() == nil)
-        close(client.fd)
+        shutdown(client.fd, Int32(SHUT_RDWR))
         first.waitForEnd()
         source.append(12...20)
         let second = try RunningServer(source)

@@ -42,7 +42,7 @@ final class MemoryEvents: EventSource, Sendable {
         return StreamEvent(seq: seq, frame: Bytes(bytes))
     }
 
-    func append(_ seqs: some Sequence<Int>, size: Int = 100) {
+    func append(_ seqs: some Sequence<Int>, size: Int = 100, quietly: Bool = false) {
         state.withLock { state in
             for seq in seqs {
                 state.events.append(Self.event(seq, size: size))
@@ -50,7 +50,7 @@ final class MemoryEvents: EventSource, Sendable {
             }
         }
         var byte: UInt8 = 1
-        if rings { _ = write(pipeEnds.1, &byte, 1) }
+        if rings, !quietly { _ = write(pipeEnds.1, &byte, 1) }
     }
 
     func prune(before seq: Int) {
@@ -220,13 +220,18 @@ final class Client {
     }
 
     static func request(_ query: String) -> String {
-        "GET /xrpc/com.atproto.sync.subscribeRepos\(query.isEmpty ? "" : "?" + query) HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        let target = "/xrpc/com.atproto.sync.subscribeRepos\(query.isEmpty ? "" : "?" + query)"
+        return String(
+            decoding: WebSocketHandshake.request(host: "a.example", target: Bytes(target), key: Self.key), as: UTF8.self
+        )
     }
+
+    static let key: Bytes = "dGhlIHNhbXBsZSBub25jZQ=="
 
     func upgrade(_ query: String) throws {
         send(Self.request(query))
         let head = try readHead()
-        guard WebSocketHandshake.isAccepted(Bytes(head), key: "dGhlIHNhbXBsZSBub25jZQ==") else {
+        guard WebSocketHandshake.isAccepted(Bytes(head), key: Self.key) else {
             throw TestFault("not accepted: \(Bytes(head))")
         }
     }

@@ -359,7 +359,7 @@ def milliseconds(text):
 
 
 def judge(did, current, proposed, now):
-    """The entries of `current` (those not nullified, in order) that `proposed` nullifies; a Refusal when it is wrong."""
+    """What `proposed` nullifies of `current` (the entries that count, in order); a Refusal when it is wrong."""
     check_shape(proposed)
     if not current:
         if proposed["type"] == "plc_tombstone" or proposed["prev"] is not None:

@@ -1,6 +1,6 @@
 """Tests of the PLC directory double: `python3 -m unittest discover -s Tests/Support`.
 
-The published audit logs lie beside the checkout (`SKYSTEAD_SHARED_DIR`, or `shared` next to it). In CI they must be there.
+The published audit logs lie beside the checkout (`SKYSTEAD_SHARED_DIR`, or `shared` next to it); in CI they must.
 """
 
 import copy
@@ -311,9 +311,18 @@ class DirectoryTests(unittest.TestCase):
                     continue
                 kept = self.update(did, first, K1, minutes=minutes)
                 self.assertEqual(self.current(did), [first, kept])
-                with self.assertRaises(plc.Refusal):
-                    self.update(did, lost[-1], K1)
                 plc.check_audit_log([entry.audit() for entry in self.directory.log(did)])
+
+    def test_nothing_follows_what_is_nullified(self):
+        did, first = self.create()
+        lost = [self.update(did, first, K2)]
+        lost.append(self.update(did, lost[0], K2))
+        kept = self.update(did, first, K1)
+        for prev in lost:
+            for signer in (K1, K2):
+                with self.subTest(prev), self.assertRaises(plc.Refusal):
+                    self.update(did, prev, signer)
+        self.assertEqual(self.current(did), [first, kept])
 
     def test_a_tombstone_ends_a_did_until_it_is_nullified(self):
         did, first = self.create()

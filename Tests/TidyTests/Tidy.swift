@@ -54,7 +54,7 @@ enum Tidy {
         // What systemd tells a service in its environment is no setting.
         "getenv(": [
             "Sources/FCGIHost/FastCGI/ListeningSocket.swift", "Sources/FCGIHost/FastCGI/Notify.swift",
-            "Sources/Shared/Base/Log.swift",
+            "Sources/Shared/Base/Log.swift", "Sources/Workers/Stream/StreamListener.swift",
         ]
     ]
 
@@ -148,7 +148,9 @@ enum Tidy {
         for file in files {
             for (number, line) in file.lines.enumerated() {
                 guard !line.drop(while: { $0 == " " }).hasPrefix("//") else { continue }
-                for match in line.matches(of: #/"((?:com\.atproto|app\.bsky|chat\.bsky)(?:\.[a-zA-Z]+){2,}(?:#[a-zA-Z]+)?)"/#) {
+                for match in line.matches(
+                    of: #/"((?:com\.atproto|app\.bsky|chat\.bsky)(?:\.[a-zA-Z]+){2,}(?:#[a-zA-Z]+)?)"/#)
+                {
                     places[String(match.1), default: []].append("\(file.path):\(number + 1)")
                 }
             }

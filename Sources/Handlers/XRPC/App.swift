@@ -65,6 +65,9 @@ public struct XRPCSettings: Sendable {
     public var inviteCodeRequired: Bool
     /// Bytes that uploadBlob takes.
     public var blobSizeMax: Int
+    /// The web server's internal location of the blobs' directory, ending in `/`: it then sends the files itself.
+    /// Without one the bytes pass through the responder.
+    public var blobInternalPath: Bytes?
     public var privacyPolicyURL: Bytes?
     public var termsOfServiceURL: Bytes?
     public var contactEmail: Bytes?

@@ -9,7 +9,7 @@ public struct AccountStore: Sendable {
     /// And at least so many: shorter ones are guessed within the login limits.
     public static let passwordSizeMin = 8
 
-    private let database: any Database
+    let database: any Database
 
     public init(database: any Database) { self.database = database }
 

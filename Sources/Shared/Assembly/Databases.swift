@@ -5,7 +5,9 @@ public import Storage
 public enum Databases {
     /// Opens it, whatever its schema is. Throws `StorageError`.
     public static func open(_ settings: Settings, _ paths: Paths, log: Log = .silent) throws -> any MigratableDatabase {
-        guard let url = settings[Settings.databaseURL] else { return try SQLite(path: paths.database) }
+        guard let url = settings[Settings.databaseURL] else {
+            return try SQLite(path: paths.database, doorbell: paths.doorbell)
+        }
         return try Postgres(url: String(decoding: url.withBytes { $0 }, as: UTF8.self), log: log)
     }
 

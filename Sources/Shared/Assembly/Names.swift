@@ -22,10 +22,6 @@ public struct Names: Sendable {
         handleDomains = given.isEmpty ? [isLocal ? "test" : host] : given
     }
 
-    /// The service's own DID: did:web of its host (and port, where it has one), as the did:web method writes it.
-    public var serviceDID: Bytes {
-        let authority = publicURL.from((publicURL.position(of: 0x2F) ?? 0) + 2)
-        guard let colon = authority.position(of: 0x3A) else { return "did:web:" + authority }
-        return "did:web:" + authority.upTo(colon) + "%3A" + authority.from(colon + 1)
-    }
+    /// The service's own DID.
+    public var serviceDID: Bytes { "did:web:" + host }
 }

@@ -18,6 +18,9 @@ public struct Paths: Sendable {
     public var logs: String { "\(data)/log" }
     public var xrpcSocket: String { "\(run)/xrpc.sock" }
     public var streamSocket: String { "\(run)/stream.sock" }
+    /// Rung by writers, heard by the stream. Not in `run`: that belongs to whoever makes the listening sockets.
+    public var doorbell: String { "\(data)/doorbell.sock" }
+
     /// Makes the directories that are missing. Blobs are readable by the group, because the web server sends them;
     /// keys by nobody else.
     public func makeDirectories() throws(SystemError) {

@@ -21,6 +21,8 @@ public struct Settings: Sendable {
     /// Everything that is wrong with the settings, one sentence each, so that it can be mended in one go.
     public struct Invalid: Error, Sendable, Equatable {
         public let problems: [String]
+
+        public init(problems: [String]) { self.problems = problems }
     }
 
     /// The longest settings file, and the longest file that holds a secret.

@@ -20,7 +20,7 @@ public enum KeyFile {
     /// Throws `Refusal` for a file that is not a private file of 32 bytes, `SystemError` and `EntropyError`.
     public static func loadOrCreate(_ path: String, entropy: Entropy) throws -> Secret {
         if let key = try load(path) { return key }
-        try create(path, key: entropy.bytes(size))
+        try create(path, key: entropy.bytes(size), entropy)
         // Another process may have been first: what is on the disk now is the key, whoever wrote it.
         guard let key = try load(path) else { throw SystemError("read \(path)", errno: ENOENT) }
         return key
@@ -46,9 +46,9 @@ public enum KeyFile {
     }
 
     /// Writes beside `path`, then links: a reader sees no file or a whole one, and the first writer wins.
-    private static func create(_ path: String, key: [UInt8]) throws {
-        let draft = "\(path).\(getpid()).new"
-        unlink(draft)
+    private static func create(_ path: String, key: [UInt8], _ entropy: Entropy) throws {
+        // A name of its own for each attempt: two threads that meet here must not link each other's unfinished file.
+        let draft = path + "." + String(decoding: Hex.encode(try entropy.bytes(8)), as: UTF8.self) + ".new"
         let file = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard file >= 0 else { throw SystemError("create \(draft)") }
         defer { unlink(draft) }

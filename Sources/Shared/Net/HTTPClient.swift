@@ -37,7 +37,11 @@ public final class HTTPClient: Sendable {
     private let idle = Guarded<[Handle]>([])
 
     public init(_ configuration: Configuration = Configuration()) {
-        self.configuration = configuration
+        var canonical = configuration
+        canonical.privateHostsAllowed = Set(configuration.privateHostsAllowed.map(\.lowercasedASCII))
+        canonical.hostOverrides = [:]
+        for (name, address) in configuration.hostOverrides { canonical.hostOverrides[name.lowercasedASCII] = address }
+        self.configuration = canonical
     }
 
     /// Throws what `send` would throw for the URL alone: for addresses that are kept now and fetched later.
@@ -124,7 +128,9 @@ public final class HTTPClient: Sendable {
         handle.reset()
         let options = Options(handle: handle, exchange: exchange, configuration: configuration)
         defer { options.free() }
-        guard options.apply(milliseconds: Int((deadline - now) / 1_000_000) + 1) else { throw .invalidRequest }
+        guard options.apply(milliseconds: Int(min((deadline - now) / 1_000_000, 1_000_000_000)) + 1) else {
+            throw .invalidRequest
+        }
         let code = withoutActuallyEscaping(head) { head in
             withoutActuallyEscaping(body) { body in
                 exchange.head = head

@@ -18,11 +18,11 @@ public struct HandshakeRequest: Sendable {
     /// Why a head is no request. Both are answered with 400, or 431 for `tooLarge`.
     public enum Fault: Error, Equatable, Sendable { case malformed, tooLarge }
 
-    /// Where the head in `bytes` ends (after its empty line), or nil when more must come.
-    public static func end(of bytes: [UInt8]) throws(Fault) -> Int? {
-        var position = 3
+    /// Where the head in `bytes` ends (after its empty line), or nil when more must come. `start`: what was looked at
+    /// in an earlier call, so that a head that comes byte by byte costs no more.
+    public static func end(of bytes: [UInt8], from start: Int = 0) throws(Fault) -> Int? {
+        var position = max(3, start)
         while position < bytes.count {
-            // Only every fourth byte must be looked at when it is none of CR and LF, but heads are short.
             if bytes[position] == 0x0A, bytes[position - 1] == 0x0D, bytes[position - 2] == 0x0A,
                 bytes[position - 3] == 0x0D
             {

@@ -40,6 +40,7 @@ public struct EventStore: Sendable {
             INSERT INTO event (seq, did, kind, created_at, payload)
             VALUES (\(seq), \(did.sql), \(SQL.Value.text(Bytes(stringLiteral: kind))), \(now), \(frame))
             """)
+        writer.announceChange()
         writer.afterCommit(ring)
     }
 

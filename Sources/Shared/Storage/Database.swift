@@ -30,7 +30,7 @@ public protocol Writer: Reader {
     @discardableResult func run(_ sql: SQL) throws -> Int
 
     /// Runs `body` once the transaction is durable, before `write` returns: to ring a doorbell, to fill a cache.
-    /// It is dropped when the transaction does not happen. `body` must not throw, block or use this writer.
+    /// It is dropped when the transaction does not happen. `body` must not block, use this writer or call `write`.
     func afterCommit(_ body: @escaping @Sendable () -> Void)
 
     /// Rings the `ChangeSignal`s of other processes once the transaction is durable, once for all that share it.

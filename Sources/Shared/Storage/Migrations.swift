@@ -40,7 +40,8 @@ extension Migration {
                 // Keys given out by reserveSigningKey before there is an account.
                 """
                 CREATE TABLE reserved_key (
-                    did_key {text} PRIMARY KEY, did {text} UNIQUE, sealed {bytes} NOT NULL, created_at {integer} NOT NULL
+                    did_key {text} PRIMARY KEY, did {text} UNIQUE, sealed {bytes} NOT NULL,
+                    created_at {integer} NOT NULL
                 ) {strict}
                 """,
                 """
@@ -91,10 +92,12 @@ extension Migration {
                 ) {strict}
                 """,
 
-                // Repositories. commit_block is the signed commit; status copies what the account's state means for sync.
+                // Repositories. commit_block is the signed commit; status copies what the account's state means for
+                // sync.
                 """
                 CREATE TABLE repo (
-                    id {integer} PRIMARY KEY, did {text} NOT NULL UNIQUE, rev {text} NOT NULL, commit_cid {bytes} NOT NULL,
+                    id {integer} PRIMARY KEY, did {text} NOT NULL UNIQUE, rev {text} NOT NULL,
+                    commit_cid {bytes} NOT NULL,
                     data_cid {bytes} NOT NULL, commit_block {bytes} NOT NULL, status {text} NOT NULL DEFAULT 'active'
                 ) {strict}
                 """,

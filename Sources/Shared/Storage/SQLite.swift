@@ -47,7 +47,8 @@ public final class SQLite: MigratableDatabase {
         try SQLiteConnection(path: path, isReader: false)
     }
 
-    /// Throws `StorageError.unsafeSetting` when this was opened without a doorbell, `SystemError` when it can't be made.
+    /// Throws `StorageError.unsafeSetting` when this was opened without a doorbell, `SystemError` when that can't be
+    /// made.
     public func changeSignal() throws -> any ChangeSignal {
         guard let doorbell else { throw StorageError.unsafeSetting("no doorbell") }
         return try Doorbell(path: doorbell)

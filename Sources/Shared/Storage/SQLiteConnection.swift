@@ -47,7 +47,7 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
         let beginRead, beginWrite, commit, rollback, savepoint, release, rollbackTo: SQLiteStatement
     }
 
-    /// Opens (and creates, mode 0600 by the umask of the caller) the file and makes and checks every setting.
+    /// Opens the file, makes every setting and reads it back. A new file has mode 0644 less the umask.
     init(
         path: String, isReader: Bool, doorbell: String? = nil, vfs: String? = nil,
         busyMillisecondsMax: UInt64 = SQLiteConnection.busyMillisecondsMax,

@@ -85,8 +85,8 @@ public struct BudgetStore: Sendable {
             INSERT INTO budget (name, key, started_at, points)
             VALUES (\(limit.budget.description), \(Self.text(key)), \(now), \(limit.cost))
             ON CONFLICT (name, key) DO UPDATE SET
-                points = excluded.points
-                    + CASE WHEN budget.started_at > \(oldest) AND budget.started_at <= \(now) THEN budget.points ELSE 0 END,
+                points = excluded.points + CASE WHEN budget.started_at > \(oldest) AND budget.started_at <= \(now)
+                    THEN budget.points ELSE 0 END,
                 started_at = CASE WHEN budget.started_at > \(oldest) AND budget.started_at <= \(now)
                     THEN budget.started_at ELSE excluded.started_at END
             RETURNING points, started_at

@@ -1,21 +1,161 @@
+internal import ATProto
+internal import Accounts
 internal import Assembly
 internal import Base
+internal import Crypto
+internal import Hosting
+internal import Identity
+internal import Repos
+internal import Storage
 
 extension Command {
     static let accountCreate = Command(
         "account create", arguments: ["HANDLE"],
         options: [
-            Option(name: "email", value: "ADDRESS", help: "the account's e-mail address (needed)"),
+            Option(name: "email", value: "ADDRESS", help: "the account's e-mail address; needed"),
             Option(name: "password-file", value: "FILE", help: "read the password from there; - is standard input"),
         ],
         summary: "makes an account; without --password-file it makes up a password and prints it"
-    ) { invocation in 0 }
-    static let accountList = Command("account list", summary: "prints every account: DID, handle, state") { _ in 0 }
+    ) { invocation in
+        guard let handle = Handle(invocation.arguments[0]) else {
+            throw ToolError.usage("'\(invocation.arguments[0])' is not a handle", command: "account create")
+        }
+        guard let email = invocation.value("email") else {
+            throw ToolError.usage("an account needs --email", command: "account create")
+        }
+        let given = try invocation.value("password-file").map { try AccountTool.password(from: $0) }
+        let password = try given ?? AccountTool.newPassword(.system)
+        let service = try AccountTool.service()
+        let account = try AccountTool.create(handle, email: Bytes(email), password: password, service)
+        invocation.output.line("\(account.did)  \(account.shownHandle)")
+        if given == nil { invocation.output.line("password: \(password)") }
+        return 0
+    }
+
+    static let accountList = Command("account list", summary: "prints every account: DID, handle, state") {
+        invocation in
+        let service = try AccountTool.service()
+        var last: DID?
+        while true {
+            let page = try service.accounts.list(after: last, limit: AccountTool.pageSize)
+            for account in page {
+                invocation.output.line("\(account.did)  \(account.shownHandle)  \(account.state.rawValue)")
+            }
+            guard page.count == AccountTool.pageSize else { return 0 }
+            last = page.last?.did
+        }
+    }
+
     static let accountInfo = Command(
         "account info", arguments: ["HANDLE-OR-DID"], summary: "prints what is known of one account"
-    ) { _ in 0 }
+    ) { invocation in
+        let text = invocation.arguments[0]
+        guard let identifier = ATIdentifier(Bytes(text)) else {
+            throw ToolError.usage("'\(text)' is neither a handle nor a DID", command: "account info")
+        }
+        let service = try AccountTool.service()
+        guard let account = try service.accounts.find(identifier) else {
+            throw ToolError("there is no account '\(text)' here", remedy: "skystead account list")
+        }
+        let output = invocation.output
+        output.line("did      \(account.did)")
+        output.line("handle   \(account.shownHandle)")
+        output.line(
+            "email    \(account.email?.description ?? "none")\(account.emailConfirmedAt == nil ? "" : ", confirmed")")
+        output.line("state    \(account.state.rawValue)")
+        output.line("created  \(account.createdAt.iso8601)")
+        let repository = try service.repos.state(of: account.did)
+        output.line("commit   \(repository.rev)  \(repository.commit)")
+        output.line("signing  \(try service.keys.key(of: account.did).publicKey.didKey)")
+        return 0
+    }
+
     static let invite = Command(
         "invite", options: [Option(name: "uses", value: "N", help: "how many accounts it is for (default 1)")],
         summary: "prints a new invite code"
-    ) { _ in 0 }
+    ) { invocation in
+        let uses = Bytes(invocation.value("uses") ?? "1").decimal
+        guard let uses, (1...InviteStore.usesMax).contains(uses) else {
+            throw ToolError.usage("--uses is a number from 1 to \(InviteStore.usesMax)", command: "invite")
+        }
+        let service = try AccountTool.service()
+        let made = try service.invites.create(
+            count: 1, usesMax: uses, for: ["admin"], by: "admin", now: Clock.system.now())
+        for code in made.flatMap(\.codes) { invocation.output.line(code.description) }
+        return 0
+    }
+}
+
+/// What the account commands share.
+enum AccountTool {
+    static let pageSize = 500
+    /// The longest file that a password is read from.
+    static let passwordFileSizeMax = 4_096
+
+    /// The domains, or a `ToolError` that says what is missing.
+    static func service() throws -> Service {
+        let settings = try ToolSettings.load()
+        do {
+            return try Service(settings, log: .silent)
+        } catch let error as Keys.Missing {
+            throw ToolError(error.description, remedy: "skystead migrate")
+        } catch StorageError.schemaVersion(let found, let wanted) {
+            throw ToolError(
+                "the database's schema is version \(found), this program wants \(wanted)", remedy: "skystead migrate")
+        }
+    }
+
+    /// Makes the account as createAccount does. The operator needs no invite code: one is made and used.
+    static func create(_ handle: Handle, email: Bytes, password: Bytes, _ service: Service) throws -> Account {
+        var request = AccountRequest(handle: handle, email: email, password: password)
+        if service.settings[Settings.inviteRequired] {
+            let made = try service.invites.create(
+                count: 1, usesMax: 1, for: ["admin"], by: "admin", now: Clock.system.now())
+            request.inviteCode = made.first?.codes.first
+        }
+        do {
+            return try service.life.create(request)
+        } catch let error as AccountError {
+            throw ToolError(sentence(error))
+        } catch let error as HandleError {
+            throw ToolError(
+                "the handle '\(handle)' cannot be taken: \(error)",
+                remedy:
+                    "handles here end in .\(service.names.handleDomains.map(\.description).joined(separator: " or ."))")
+        } catch HostingError.unsupportedDomain {
+            throw ToolError(
+                "'\(handle)' is not under a domain of this server",
+                remedy:
+                    "handles here end in .\(service.names.handleDomains.map(\.description).joined(separator: " or ."))")
+        } catch let error as IdentityError {
+            throw ToolError(
+                "the identity could not be made: \(error)", remedy: "look at SKYSTEAD_PLC_URL: skystead check")
+        }
+    }
+
+    private static func sentence(_ error: AccountError) -> String {
+        switch error {
+        case .handleTaken(let handle): "the handle '\(handle)' is taken"
+        case .emailTaken(let email): "the e-mail address '\(email)' is taken"
+        case .exists(let did): "\(did) has an account here"
+        case .notFound: "there is no such account"
+        case .invalidEmail: "that is not an e-mail address"
+        case .passwordTooLong: "the password is longer than \(AccountStore.passwordSizeMax) bytes"
+        case .passwordTooShort: "the password is shorter than \(AccountStore.passwordSizeMin) bytes"
+        case .passwordHasNUL: "the password has a NUL byte"
+        }
+    }
+
+    /// 24 characters of base 32: 120 bits.
+    static func newPassword(_ entropy: Entropy) throws -> Bytes {
+        Bytes(RadixEncoding.base32.encode(try entropy.bytes(15)))
+    }
+
+    /// The first line of `path`, or of standard input.
+    static func password(from path: String) throws -> Bytes {
+        let bytes = Bytes(try Files.read(path == "-" ? "/dev/stdin" : path, sizeMax: passwordFileSizeMax))
+        let line = bytes.upTo(bytes.position(of: 0x0A) ?? bytes.count)
+        guard !line.isEmpty else { throw ToolError("\(path) holds no password") }
+        return line
+    }
 }

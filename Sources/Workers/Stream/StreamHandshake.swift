@@ -9,8 +9,9 @@ extension StreamServer {
         switch subscriber.state {
         case .closing: return
         case .handshake:
+            let before = subscriber.request.count
             subscriber.request.append(contentsOf: bytes)
-            readRequest(subscriber)
+            readRequest(subscriber, from: before)
         case .live, .history:
             subscriber.received += bytes.count
             guard subscriber.received <= configuration.receivedSizeMax else {
@@ -46,9 +47,9 @@ extension StreamServer {
         if !subscriber.control.isEmpty, !subscriber.isArmed { send(subscriber) }
     }
 
-    private func readRequest(_ subscriber: Subscriber) {
+    private func readRequest(_ subscriber: Subscriber, from start: Int) {
         do throws(HandshakeRequest.Fault) {
-            guard let end = try HandshakeRequest.end(of: subscriber.request) else { return }
+            guard let end = try HandshakeRequest.end(of: subscriber.request, from: start) else { return }
             let whole = Bytes(subscriber.request)
             subscriber.request = []
             answer(try HandshakeRequest(whole.upTo(end)), subscriber)

@@ -84,18 +84,19 @@ public final class StreamServer {
         input.deallocate()
     }
 
-    /// Serves `listener` (a listening stream socket, which it closes) until the control says stop, then says goodbye
+    public func run(listener: Int32) throws { try run(listeners: [listener]) }
+
+    /// Serves `listeners` (listening stream sockets, which it closes) until the control says stop, then says goodbye
     /// with 1012 and returns.
-    public func run(listener: Int32) throws {
+    public func run(listeners: [Int32]) throws {
         signal(SIGPIPE, SIG_IGN)
-        defer { if !isStopping { close(listener) } }
-        guard fcntl(listener, F_SETFL, fcntl(listener, F_GETFL) | O_NONBLOCK) == 0,
-            csystem_epoll_add(epoll, listener, csystem_epoll_in) == 0,
-            csystem_epoll_add(epoll, control.wakeup, csystem_epoll_in) == 0
-        else { throw SystemError("epoll_ctl") }
-        if let wakeup = source.wakeup, csystem_epoll_add(epoll, wakeup, csystem_epoll_in) != 0 {
-            throw SystemError("epoll_ctl")
+        defer { if !isStopping { listeners.forEach { close($0) } } }
+        for listener in listeners {
+            guard fcntl(listener, F_SETFL, fcntl(listener, F_GETFL) | O_NONBLOCK) == 0,
+                csystem_epoll_add(epoll, listener, csystem_epoll_in) == 0
+            else { throw SystemError("epoll_ctl") }
         }
+        guard csystem_epoll_add(epoll, control.wakeup, csystem_epoll_in) == 0 else { throw SystemError("epoll_ctl") }
         ServiceManager.notify("READY=1")
         log.info("stream.started", ["seq": .integer(ring.newestSeq)])
         var descriptors = [Int32](repeating: 0, count: 256)
@@ -104,13 +105,13 @@ public final class StreamServer {
             let count = csystem_epoll_wait(epoll, &descriptors, &events, 256, timeout)
             if count < 0, errno != EINTR { throw SystemError("epoll_wait") }
             now = Clock.monotonicNanoseconds()
-            var mustAccept = false
+            var ready: [Int32] = []
             var mustRead = hasMore
             for place in 0..<max(0, Int(count)) {
                 let descriptor = descriptors[place]
-                if descriptor == listener {
+                if listeners.contains(descriptor) {
                     // Last, so that no event of this round meets a descriptor that was closed and given out again.
-                    mustAccept = true
+                    ready.append(descriptor)
                 } else if descriptor == control.wakeup {
                     _ = read(descriptor, input.baseAddress, 8)
                 } else if descriptor == source.wakeup {
@@ -120,13 +121,13 @@ public final class StreamServer {
                     serve(descriptor, events[place])
                 }
             }
-            if mustAccept { acceptAll(listener) }
+            ready.forEach(acceptAll)
             if now >= nextTick {
-                tick(listener)
+                tick(listeners)
                 mustRead = true
             }
             if mustRead { publishNewEvents() }
-            if !isStopping, control.isStopping || control.wasTerminated { beginStop(listener) }
+            if !isStopping, control.isStopping || control.wasTerminated { beginStop(listeners) }
             control.publish(counters)
             if isStopping, subscribers.isEmpty || now >= drainDeadline { break }
         }
@@ -163,7 +164,8 @@ public final class StreamServer {
                 default:
                     // Out of descriptors or memory: look away until the next tick rather than spin.
                     log.warning("stream.accept", ["errno": .integer(Int(errno))])
-                    isAccepting = csystem_epoll_remove(epoll, listener) != 0
+                    _ = csystem_epoll_remove(epoll, listener)
+                    isAccepting = false
                     return
                 }
             }
@@ -195,6 +197,8 @@ public final class StreamServer {
     func drop(_ subscriber: Subscriber) {
         guard byDescriptor[Int(subscriber.fd)] === subscriber else { return }
         if subscriber.isSubscribed { counters.subscribers -= 1 }
+        // Whoever still holds it must find nothing to do.
+        subscriber.state = .closing
         byDescriptor[Int(subscriber.fd)] = nil
         let last = subscribers.removeLast()
         if last !== subscriber {
@@ -236,13 +240,15 @@ public final class StreamServer {
         take(UnsafeRawBufferPointer(rebasing: input[..<count]), from: subscriber)
     }
 
-    private func beginStop(_ listener: Int32) {
+    private func beginStop(_ listeners: [Int32]) {
         isStopping = true
         hasMore = false
         drainDeadline = after(configuration.drainMilliseconds)
         ServiceManager.notify("STOPPING=1")
-        _ = csystem_epoll_remove(epoll, listener)
-        close(listener)
+        for listener in listeners {
+            _ = csystem_epoll_remove(epoll, listener)
+            close(listener)
+        }
         if let wakeup = source.wakeup { _ = csystem_epoll_remove(epoll, wakeup) }
         let goodbye = WebSocketFrame.close(1_012, "Service Restart")
         for subscriber in subscribers {
@@ -256,9 +262,17 @@ public final class StreamServer {
 
     // MARK: Time
 
-    private func tick(_ listener: Int32) {
+    private func tick(_ listeners: [Int32]) {
         nextTick = after(configuration.tickMilliseconds)
-        if !isAccepting, !isStopping { isAccepting = csystem_epoll_add(epoll, listener, csystem_epoll_in) == 0 }
+        if !isStopping {
+            if !isAccepting {
+                // One of them may be there still; that is no failure.
+                for listener in listeners { _ = csystem_epoll_add(epoll, listener, csystem_epoll_in) }
+                isAccepting = true
+            }
+            // A source that lost its connection comes back with another doorbell, maybe under the same number.
+            if let wakeup = source.wakeup { _ = csystem_epoll_add(epoll, wakeup, csystem_epoll_in) }
+        }
         var place = subscribers.count
         while place > 0 {
             place -= 1
@@ -279,6 +293,7 @@ public final class StreamServer {
             if subscriber.isWaiting {
                 subscriber.isWaiting = false
                 arm(subscriber)
+                guard subscriber.isSubscribed else { return }
             }
             if subscriber.pongBy != 0, now >= subscriber.pongBy { return drop(subscriber) }
             if subscriber.isArmed, now >= subscriber.stallAt {

@@ -85,15 +85,17 @@ extension StreamServer {
     private func page(for subscriber: Subscriber) throws -> HistoryPage? {
         if subscriber.after >= ring.floorSeq { return nil }
         if let page = pages.page(after: subscriber.after) { return page }
+        // What the ring has not seen yet will come through the ring: sending it from here would send it twice.
         let events = try source.events(
-            after: subscriber.after, limit: HistoryPages.eventsMax, sizeMax: HistoryPages.pageSizeMax)
+            after: subscriber.after, limit: HistoryPages.eventsMax, sizeMax: HistoryPages.pageSizeMax
+        ).prefix { $0.seq <= ring.newestSeq }
         counters.historyReads += 1
         guard !events.isEmpty else {
             // What it asked for has left the window since.
             subscriber.after = ring.floorSeq
             return nil
         }
-        let page = HistoryPage(after: subscriber.after, events: events)
+        let page = HistoryPage(after: subscriber.after, events: Array(events))
         guard page.lastSeq > page.after else { throw SourceDisorder(seq: page.lastSeq) }
         pages.insert(page)
         return page

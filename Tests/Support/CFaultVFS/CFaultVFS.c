@@ -51,7 +51,9 @@ static int characteristics(sqlite3_file *f) { return real(f)->pMethods->xDeviceC
 static int shm_map(sqlite3_file *f, int p, int n, int e, void volatile **v) {
     return real(f)->pMethods->xShmMap(real(f), p, n, e, v);
 }
-static int shm_lock(sqlite3_file *f, int o, int n, int flags) { return real(f)->pMethods->xShmLock(real(f), o, n, flags); }
+static int shm_lock(sqlite3_file *f, int o, int n, int flags) {
+    return real(f)->pMethods->xShmLock(real(f), o, n, flags);
+}
 static void shm_barrier(sqlite3_file *f) { real(f)->pMethods->xShmBarrier(real(f)); }
 static int shm_unmap(sqlite3_file *f, int d) { return real(f)->pMethods->xShmUnmap(real(f), d); }
 

@@ -1,0 +1,185 @@
+internal import ATProto
+internal import Base
+internal import Repos
+internal import Web
+
+extension XRPCResponder {
+    static let blobs: [XRPCRoute] = [
+        XRPCRoute(UploadBlob.self), XRPCRoute(ListMissingBlobs.self), XRPCRoute(GetBlob.self),
+        XRPCRoute(ListBlobs.self),
+    ]
+}
+
+/// `com.atproto.repo.uploadBlob`: takes bytes as they come. They are kept for good once a record names them.
+struct UploadBlob: Method {
+    static let nsid: Bytes = "com.atproto.repo.uploadBlob"
+    static let kind = MethodKind.procedure
+    static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let body = BodyRule.stream
+
+    /// Bytes that are read at once.
+    private static let pieceSize = 65_536
+
+    struct Output: XRPCOutput {
+        let blob: BlobReference
+
+        func write(to writer: inout JSONWriter) {
+            writer.beginObject()
+            writer.field("blob", blob.value)
+            writer.endObject()
+        }
+    }
+
+    static func charges(_ call: Call<Self>) -> [Charge] {
+        [Charge(RateLimit.uploadBlob, key: call.caller.did.bytes)]
+    }
+
+    static func run(_ call: Call<Self>) throws -> Output {
+        let store = call.app.blobs
+        if let declared = call.request.contentLength, declared > store.sizeMax {
+            throw BlobUploadError.tooLarge(max: store.sizeMax)
+        }
+        let upload = try store.begin(entropy: call.app.entropy)
+        try withUnsafeTemporaryAllocation(byteCount: pieceSize, alignment: 16) { buffer in
+            while true {
+                let count = try call.request.body.read(into: buffer)
+                if count == 0 { return }
+                try upload.write(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
+            }
+        }
+        let declared = call.request.headers["content-type"]
+        return Output(blob: try store.finish(upload, of: call.caller.did, declared: declared))
+    }
+}
+
+/// `com.atproto.repo.listMissingBlobs`: blobs that the caller's records name and that have not been uploaded.
+struct ListMissingBlobs: Method {
+    static let nsid: Bytes = "com.atproto.repo.listMissingBlobs"
+    static let kind = MethodKind.query
+    static let access = XRPCAccess.account(.any, even: .deactivated)
+
+    struct Input: XRPCInput {
+        let limit: Int
+        let cursor: CID?
+
+        init(_ fields: Fields) throws(Failure) {
+            limit = try fields.integer("limit", in: 1...1_000, default: 500)
+            cursor = try fields.optional("cursor")
+        }
+    }
+
+    struct Output: XRPCOutput {
+        let did: DID
+        let blobs: [(cid: CID, path: Bytes)]
+        let isMore: Bool
+
+        func write(to writer: inout JSONWriter) {
+            writer.beginObject()
+            if isMore, let last = blobs.last { writer.field("cursor", last.cid) }
+            writer.beginArray("blobs")
+            for blob in blobs {
+                writer.beginObject()
+                writer.field("cid", blob.cid)
+                writer.field("recordUri", "at://" + did.bytes + "/" + blob.path)
+                writer.endObject()
+            }
+            writer.endArray()
+            writer.endObject()
+        }
+    }
+
+    static func run(_ call: Call<Self>) throws -> Output {
+        let input = call.input
+        let blobs = try call.app.blobs.missing(of: call.caller.did, after: input.cursor, limit: input.limit)
+        return Output(did: call.caller.did, blobs: blobs, isMore: blobs.count == input.limit)
+    }
+}
+
+/// `com.atproto.sync.getBlob`: a blob's bytes, in headers that let no browser take them for a page.
+struct GetBlob: Method {
+    static let nsid: Bytes = "com.atproto.sync.getBlob"
+    static let kind = MethodKind.query
+    static let access = XRPCAccess.viewer
+
+    struct Input: XRPCInput {
+        let did: DID
+        let cid: CID
+
+        init(_ fields: Fields) throws(Failure) {
+            did = try fields.required("did")
+            cid = try fields.required("cid")
+        }
+    }
+
+    static func run(_ call: Call<Self>) throws -> Response {
+        let input = call.input
+        _ = try call.app.readable(input.did, by: call.caller)
+        guard let blob = try call.app.blobs.find(input.cid, of: input.did) else {
+            throw Failure(.notFound, "BlobNotFound", "Blob not found")
+        }
+        return response(blob, call.app)
+    }
+
+    private static func response(_ blob: BlobStore.Entry, _ app: XRPCApp) -> Response {
+        var response = Response(status: 200)
+        // A type that is no header value can't have come in by an upload; it is served as plain bytes all the same.
+        response.append("Content-Type", HeaderValue(blob.mimeType) ?? "application/octet-stream")
+        response.append("X-Content-Type-Options", "nosniff")
+        response.append("Content-Security-Policy", "default-src 'none'; sandbox")
+        let name = "attachment; filename=\"" + Bytes(blob.cid.text) + "\""
+        if let disposition = HeaderValue(name) { response.append("Content-Disposition", disposition) }
+        if let prefix = app.settings.blobInternalPath,
+            let path = HeaderValue(prefix + Bytes(app.blobs.relativePath(blob.cid)))
+        {
+            response.body = .file(internalPath: path)
+            return response
+        }
+        response.append("Content-Length", HeaderValue(blob.size))
+        let (store, cid) = (app.blobs, blob.cid)
+        response.body = .stream { sink in
+            guard try store.read(cid, sink) else { throw RepoError.blobNotFound(cid) }
+        }
+        return response
+    }
+}
+
+/// `com.atproto.sync.listBlobs`: the CIDs of the blobs that a repository's records name.
+struct ListBlobs: Method {
+    static let nsid: Bytes = "com.atproto.sync.listBlobs"
+    static let kind = MethodKind.query
+    static let access = XRPCAccess.viewer
+
+    struct Input: XRPCInput {
+        let did: DID
+        let since: TID?
+        let limit: Int
+        let cursor: CID?
+
+        init(_ fields: Fields) throws(Failure) {
+            did = try fields.required("did")
+            since = try fields.optional("since")
+            limit = try fields.integer("limit", in: 1...1_000, default: 500)
+            cursor = try fields.optional("cursor")
+        }
+    }
+
+    struct Output: XRPCOutput {
+        let cids: [CID]
+        let isMore: Bool
+
+        func write(to writer: inout JSONWriter) {
+            writer.beginObject()
+            if isMore, let last = cids.last { writer.field("cursor", last) }
+            writer.field("cids", cids.map { Bytes($0.text) })
+            writer.endObject()
+        }
+    }
+
+    static func run(_ call: Call<Self>) throws -> Output {
+        let input = call.input
+        _ = try call.app.readable(input.did, by: call.caller)
+        let cids = try call.app.blobs.list(
+            of: input.did, since: input.since, after: input.cursor, limit: input.limit)
+        return Output(cids: cids, isMore: cids.count == input.limit)
+    }
+}

@@ -1,0 +1,352 @@
+internal import ATProto
+internal import Accounts
+internal import Base
+internal import Repos
+internal import Web
+
+extension XRPCResponder {
+    static let records: [XRPCRoute] = [
+        XRPCRoute(CreateRecord.self), XRPCRoute(PutRecord.self), XRPCRoute(DeleteRecord.self),
+        XRPCRoute(ApplyWrites.self), XRPCRoute(GetRecord.self), XRPCRoute(ListRecords.self),
+        XRPCRoute(DescribeRepo.self),
+    ]
+}
+
+extension BodyRule {
+    /// What a record may take as JSON: as much as its block may.
+    static let record = BodyRule.json(sizeMax: RecordBlock.sizeMax)
+}
+
+/// Points of the repository-write budget (specs/pds.md §2.4).
+enum WriteCost {
+    static let create = 3
+    static let update = 2
+    static let delete = 1
+}
+
+extension XRPCApp {
+    /// Does `writes` to the caller's own repository.
+    func apply(_ writes: [RecordWrite], _ grant: WriteGrant, expecting commit: CID?) throws -> WriteOutcome {
+        try repos.apply(writes, to: grant.did, expecting: commit)
+    }
+
+    /// The account that `repo` names, when its records are shown to everyone.
+    func shown(_ repo: ATIdentifier) throws -> DID? {
+        guard let account = try accounts.find(repo), account.state.isActive else { return nil }
+        return account.did
+    }
+}
+
+/// What a write answers: the record's place, and the commit unless nothing changed.
+struct WrittenRecord: XRPCOutput {
+    let uri: ATURI
+    let cid: CID
+    let commit: CommitInfo?
+    let validation: RecordCheck.Outcome
+
+    func write(to writer: inout JSONWriter) {
+        writer.beginObject()
+        writer.field("uri", uri.bytes)
+        writer.field("cid", cid)
+        writer.commit(commit)
+        writer.field("validationStatus", optional: validation.status)
+        writer.endObject()
+    }
+}
+
+extension JSONWriter {
+    /// The member `commit`, or nothing.
+    mutating func commit(_ commit: CommitInfo?) {
+        guard let commit else { return }
+        beginObject("commit")
+        field("cid", commit.cid)
+        field("rev", commit.rev.bytes)
+        endObject()
+    }
+}
+
+/// `com.atproto.repo.createRecord`: one new record, under a key that is given or made.
+struct CreateRecord: Method {
+    static let nsid: Bytes = "com.atproto.repo.createRecord"
+    static let kind = MethodKind.procedure
+    static let access = XRPCAccess.account(.any)
+    static let body = BodyRule.record
+
+    struct Input: XRPCInput {
+        let repo: ATIdentifier
+        let collection: NSID
+        let rkey: RecordKey?
+        let validate: Bool?
+        let record: Value
+        let swapCommit: CID?
+
+        init(_ fields: Fields) throws(Failure) {
+            repo = try fields.required("repo")
+            collection = try fields.required("collection")
+            rkey = try fields.optional("rkey")
+            validate = try fields.optionalBool("validate")
+            record = try fields.value("record")
+            swapCommit = try fields.optional("swapCommit")
+        }
+    }
+
+    static func charges(_ call: Call<Self>) -> [Charge] {
+        [.repoWrites(call.caller.did.bytes, cost: WriteCost.create)]
+    }
+
+    static func run(_ call: Call<Self>) throws -> WrittenRecord {
+        let input = call.input
+        let grant = try call.caller.grant(input.repo)
+        let path = RepoPath(input.collection, input.rkey ?? call.app.repos.newRecordKey())
+        let validation = try RecordCheck.check(input.record, in: input.collection, asked: input.validate)
+        let record = try RecordBlock(path, input.record)
+        let outcome = try call.app.apply(
+            [RecordWrite(path, .create(record))], grant, expecting: input.swapCommit)
+        return WrittenRecord(
+            uri: ATURI(grant.did, path), cid: record.cid, commit: outcome.commit, validation: validation)
+    }
+}
+
+/// `com.atproto.repo.putRecord`: creates a record or replaces it. The same record again makes no commit.
+struct PutRecord: Method {
+    static let nsid: Bytes = "com.atproto.repo.putRecord"
+    static let kind = MethodKind.procedure
+    static let access = XRPCAccess.account(.any)
+    static let body = BodyRule.record
+
+    struct Input: XRPCInput {
+        let repo: ATIdentifier
+        let path: RepoPath
+        let validate: Bool?
+        let record: Value
+        let expectation: RecordWrite.Expectation
+        let swapCommit: CID?
+
+        init(_ fields: Fields) throws(Failure) {
+            repo = try fields.required("repo")
+            path = RepoPath(try fields.required("collection"), try fields.required("rkey"))
+            validate = try fields.optionalBool("validate")
+            record = try fields.value("record")
+            let swap: CID?? = try fields.nullable("swapRecord")
+            expectation = swap.map { $0.map { .record($0) } ?? .nothing } ?? .anything
+            swapCommit = try fields.optional("swapCommit")
+        }
+    }
+
+    static func charges(_ call: Call<Self>) -> [Charge] {
+        [.repoWrites(call.caller.did.bytes, cost: WriteCost.update)]
+    }
+
+    static func run(_ call: Call<Self>) throws -> WrittenRecord {
+        let input = call.input
+        let grant = try call.caller.grant(input.repo)
+        let validation = try RecordCheck.check(input.record, in: input.path.collection, asked: input.validate)
+        let record = try RecordBlock(input.path, input.record)
+        let outcome = try call.app.apply(
+            [RecordWrite(input.path, .put(record), expecting: input.expectation)], grant,
+            expecting: input.swapCommit)
+        return WrittenRecord(
+            uri: ATURI(grant.did, input.path), cid: record.cid, commit: outcome.commit, validation: validation)
+    }
+}
+
+/// `com.atproto.repo.deleteRecord`: removes one record, or does nothing when it is not there.
+struct DeleteRecord: Method {
+    static let nsid: Bytes = "com.atproto.repo.deleteRecord"
+    static let kind = MethodKind.procedure
+    static let access = XRPCAccess.account(.any)
+
+    struct Input: XRPCInput {
+        let repo: ATIdentifier
+        let path: RepoPath
+        let swapRecord: CID?
+        let swapCommit: CID?
+
+        init(_ fields: Fields) throws(Failure) {
+            repo = try fields.required("repo")
+            path = RepoPath(try fields.required("collection"), try fields.required("rkey"))
+            swapRecord = try fields.optional("swapRecord")
+            swapCommit = try fields.optional("swapCommit")
+        }
+    }
+
+    struct Output: XRPCOutput {
+        let commit: CommitInfo?
+
+        func write(to writer: inout JSONWriter) {
+            writer.beginObject()
+            writer.commit(commit)
+            writer.endObject()
+        }
+    }
+
+    static func charges(_ call: Call<Self>) -> [Charge] {
+        [.repoWrites(call.caller.did.bytes, cost: WriteCost.delete)]
+    }
+
+    static func run(_ call: Call<Self>) throws -> Output {
+        let input = call.input
+        let grant = try call.caller.grant(input.repo)
+        let write = RecordWrite(
+            input.path, .deleteIfPresent, expecting: input.swapRecord.map { .record($0) } ?? .anything)
+        return Output(commit: try call.app.apply([write], grant, expecting: input.swapCommit).commit)
+    }
+}
+
+// MARK: Reading
+
+/// `com.atproto.repo.getRecord`: one record of an account of this server.
+struct GetRecord: Method {
+    static let nsid: Bytes = "com.atproto.repo.getRecord"
+    static let kind = MethodKind.query
+    static let access = XRPCAccess.anyone
+
+    struct Input: XRPCInput {
+        let repo: ATIdentifier
+        let path: RepoPath
+        let cid: CID?
+
+        init(_ fields: Fields) throws(Failure) {
+            repo = try fields.required("repo")
+            path = RepoPath(try fields.required("collection"), try fields.required("rkey"))
+            cid = try fields.optional("cid")
+        }
+    }
+
+    static func run(_ call: Call<Self>) throws -> Response {
+        let input = call.input
+        let absent = Failure(
+            .notFound, "RecordNotFound", "Could not locate record: at://\(input.repo)/\(input.path)")
+        guard let did = try call.app.shown(input.repo) else { throw absent }
+        let uri = ATURI(did, input.path)
+        let found = try call.app.records.get(input.path, of: did) { cid, value -> JSONWriter? in
+            if let wanted = input.cid, wanted != cid { return nil }
+            var writer = JSONWriter(capacity: value.count * 2 + 512)
+            writer.beginObject()
+            writer.field("uri", uri.bytes)
+            writer.field("cid", cid)
+            writer.key("value")
+            try writer.cbor(value)
+            writer.endObject()
+            return writer
+        }
+        guard let writer = found ?? nil else { throw absent }
+        return .json(writer)
+    }
+}
+
+/// `com.atproto.repo.listRecords`: the records of one collection, the newest key first.
+struct ListRecords: Method {
+    static let nsid: Bytes = "com.atproto.repo.listRecords"
+    static let kind = MethodKind.query
+    static let access = XRPCAccess.anyone
+
+    struct Input: XRPCInput {
+        let repo: ATIdentifier
+        let collection: NSID
+        let limit: Int
+        let cursor: Bytes?
+        let isReversed: Bool
+
+        init(_ fields: Fields) throws(Failure) {
+            repo = try fields.required("repo")
+            collection = try fields.required("collection")
+            limit = try fields.integer("limit", in: 1...RecordStore.limitMax, default: 50)
+            cursor = try fields.optionalText("cursor", sizeMax: RecordKey.sizeMax)
+            isReversed = try fields.bool("reverse", default: false)
+        }
+    }
+
+    static func run(_ call: Call<Self>) throws -> Response {
+        let input = call.input
+        guard let did = try call.app.shown(input.repo) else {
+            throw Failure.invalidRequest("Could not find repo: \(input.repo)")
+        }
+        let prefix = "at://" + did.bytes + "/" + input.collection.bytes + "/"
+        var last = Bytes()
+        var writer = JSONWriter(capacity: 32_768)
+        writer.beginObject()
+        writer.beginArray("records")
+        try call.app.records.list(
+            input.collection, of: did, limit: input.limit, cursor: input.cursor, ascending: input.isReversed
+        ) { rkey, cid, value in
+            last = Bytes(rkey)
+            writer.beginObject()
+            writer.field("uri", prefix + last)
+            writer.field("cid", cid)
+            writer.key("value")
+            try writer.cbor(value)
+            writer.endObject()
+        }
+        writer.endArray()
+        if !last.isEmpty { writer.field("cursor", last) }
+        writer.endObject()
+        return .json(writer)
+    }
+}
+
+/// `com.atproto.repo.describeRepo`: whose repository it is and which collections it has.
+struct DescribeRepo: Method {
+    static let nsid: Bytes = "com.atproto.repo.describeRepo"
+    static let kind = MethodKind.query
+    static let access = XRPCAccess.anyone
+
+    struct Input: XRPCInput {
+        let repo: ATIdentifier
+
+        init(_ fields: Fields) throws(Failure) { repo = try fields.required("repo") }
+    }
+
+    struct Output: XRPCOutput {
+        let did: DID
+        let handle: Handle
+        let document: Bytes
+        let collections: [NSID]
+        let isHandleCorrect: Bool
+
+        func write(to writer: inout JSONWriter) {
+            writer.beginObject()
+            writer.field("handle", handle.bytes)
+            writer.field("did", did.bytes)
+            writer.field("didDoc", raw: document)
+            writer.field("collections", collections.map(\.bytes))
+            writer.field("handleIsCorrect", isHandleCorrect)
+            writer.endObject()
+        }
+    }
+
+    static func run(_ call: Call<Self>) throws -> Output {
+        let app = call.app
+        guard let account = try app.accounts.find(call.input.repo), account.state.isActive else {
+            throw Failure.invalidRequest("Could not find repo: \(call.input.repo)")
+        }
+        guard let document = app.documentIfKnown(account) else {
+            throw Failure.invalidRequest("Could not resolve DID: \(account.did)")
+        }
+        return Output(
+            did: account.did, handle: account.shownHandle, document: document,
+            collections: try app.records.collections(of: account.did),
+            isHandleCorrect: DocumentHandle.first(in: document) == account.handle)
+    }
+}
+
+/// The handle that a DID document claims: the first `at://` name of `alsoKnownAs`.
+enum DocumentHandle {
+    static func first(in document: Bytes) -> Handle? {
+        guard let value = try? JSON.parsePlain(document) else { return nil }
+        for name in value["alsoKnownAs"]?.array ?? [] {
+            guard let text = name.text, text.starts(with: "at://") else { continue }
+            return Handle(text.from(5))
+        }
+        return nil
+    }
+}
+
+extension Response {
+    static func json(_ text: JSONWriter) -> Response {
+        var writer = text
+        var response = Response(status: 200, body: .bytes(writer.finish()))
+        response.append("Content-Type", "application/json; charset=utf-8")
+        return response
+    }
+}

@@ -1,0 +1,84 @@
+internal import ATProto
+public import Accounts
+public import Base
+public import Hosting
+public import Identity
+internal import Net
+public import Repos
+public import Storage
+
+/// The domains of the product, put together from the settings: what the responders and the tool both work on.
+public struct Service: Sendable {
+    public let settings: Settings
+    public let names: Names
+    public let paths: Paths
+    public let database: any MigratableDatabase
+    public let accounts: AccountStore
+    public let invites: InviteStore
+    public let life: AccountLife
+    public let keys: KeyStore
+    public let resolver: Resolver
+    public let repos: RepoStore
+    public let records: RecordStore
+    public let blobs: BlobStore
+    let serviceKeys: Keys
+    let serviceDID: DID
+    let clock = Clock.system
+    let entropy = Entropy.system
+    let log: Log
+
+    /// Opens everything. Throws `StorageError.schemaVersion` unless the schema is this program's, `Keys.Missing`
+    /// without keys, and what files and the database throw.
+    public init(_ settings: Settings, log: Log) throws {
+        self.settings = settings
+        self.log = log
+        names = Names(settings)
+        paths = Paths(settings)
+        guard let serviceDID = DID(names.serviceDID) else { throw Settings.Invalid(problems: ["SKYSTEAD_HOST"]) }
+        self.serviceDID = serviceDID
+        serviceKeys = try Keys.load(settings, paths)
+        database = try Databases.openForService(settings, paths, log: log)
+
+        accounts = AccountStore(database: database)
+        invites = InviteStore(database: database, host: names.host, entropy: entropy)
+        let keys = KeyStore(database: database, sealer: serviceKeys.sealer, entropy: entropy)
+        self.keys = keys
+        let events = EventStore(database: database, clock: clock)
+        repos = RepoStore(
+            database: database, events: events, tids: TIDMaker(clockID: try Self.clockID(entropy)), clock: clock,
+            keys: { did, reader in try keys.key(of: did, in: reader) })
+        records = RecordStore(database: database)
+        blobs = try BlobStore(
+            database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax])
+
+        let network = Self.network(settings)
+        let directory = PLCDirectory(url: settings[Settings.plcURL], network: network)
+        resolver = Resolver(database: database, directory: directory, network: network, clock: clock)
+        life = AccountLife(
+            stores: AccountLife.Stores(
+                database: database, accounts: accounts, invites: invites, keys: keys, repos: repos, events: events),
+            directory: directory, resolver: resolver, policy: HandlePolicy(domains: names.handleDomains),
+            settings: AccountLife.Settings(
+                publicURL: names.publicURL, inviteCodeRequired: settings[Settings.inviteRequired],
+                rotationKey: serviceKeys.rotation),
+            clock: clock, entropy: entropy, log: log)
+    }
+
+    /// Which of the 1,024 clocks of the TID specification this process is: processes that write at the same time
+    /// should differ, and need not (a revision is always greater than the one before).
+    private static func clockID(_ entropy: Entropy) throws -> Int {
+        let bytes = try entropy.bytes(2)
+        return Int(bytes[0]) << 8 | Int(bytes[1])
+    }
+
+    private static func network(_ settings: Settings) -> IdentityNetwork {
+        let client = Outbound.client(settings)
+        let dns = DNSResolver(servers: settings[Settings.dnsServers])
+        return IdentityNetwork(
+            send: { request in
+                let response = try client.send(request)
+                return IdentityNetwork.Answer(status: response.status, body: Bytes(response.body))
+            },
+            lookUp: { name in try dns.txt(name) })
+    }
+}

@@ -1,0 +1,41 @@
+internal import Base
+internal import CSystem
+internal import Glibc
+
+/// Where the server listens.
+public enum StreamListener {
+    /// The listening socket that systemd (`LISTEN_FDS`) or a parent (descriptor 0) handed over, or nil. Inherited, it
+    /// outlives a restart, so that no connection is refused meanwhile.
+    public static func inherited() -> Int32? {
+        if let count = getenv("LISTEN_FDS"), atoi(count) >= 1, let pid = getenv("LISTEN_PID"), atoi(pid) == getpid(),
+            csystem_is_listening(3) == 1
+        {
+            return 3
+        }
+        return csystem_is_listening(0) == 1 ? 0 : nil
+    }
+
+    /// Listens on a unix socket; mode 0660, so that the web server's group reaches it.
+    public static func unix(_ path: String) throws -> Int32 {
+        let fd = csystem_listen_unix(path, backlog, 0o660)
+        if fd < 0 { throw SystemError("listen \(path)") }
+        return fd
+    }
+
+    /// Listens on a TCP port of a numeric address, such as 127.0.0.1.
+    public static func tcp(_ host: String, port: Int) throws -> Int32 {
+        let fd = csystem_listen_tcp(host, Int32(clamping: port), backlog)
+        if fd < 0 { throw SystemError("listen \(host):\(port)") }
+        return fd
+    }
+
+    private static let backlog: Int32 = 511
+}
+
+/// systemd's notification socket (sd_notify(3)); silent when there is none.
+enum ServiceManager {
+    static func notify(_ state: String) {
+        guard let path = getenv("NOTIFY_SOCKET") else { return }
+        _ = state.withCString { csystem_send_datagram(path, $0, strlen($0)) }
+    }
+}
