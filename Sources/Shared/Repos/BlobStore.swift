@@ -121,10 +121,12 @@ public struct BlobStore: Sendable {
             let after = cursor.map { Bytes($0.bytes) } ?? Bytes()
             return try reader.all(
                 """
-                SELECT r.cid, min(r.key) FROM blob_reference r
+                SELECT r.cid, r.key FROM blob_reference r
                 WHERE r.repo = \(repo) AND r.cid > \(after)
                 AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.did = \(did.sql) AND b.cid = r.cid)
-                GROUP BY r.cid ORDER BY r.cid LIMIT \(limit)
+                AND NOT EXISTS (
+                    SELECT 1 FROM blob_reference e WHERE e.repo = r.repo AND e.cid = r.cid AND e.key < r.key)
+                ORDER BY r.cid LIMIT \(limit)
                 """
             ) { (try $0.cid(0), try $0.bytes(1)) }
         }
