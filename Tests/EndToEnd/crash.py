@@ -186,6 +186,7 @@ class Follower(threading.Thread):
         self.checker = FirehoseChecker()
         self.stop = stop
         self.breaks = 0
+        self.is_receiving = False
         self.error = None
 
     def run(self):
@@ -194,6 +195,7 @@ class Follower(threading.Thread):
                 try:
                     self.follow()
                 except (OSError, ConnectionClosed, InvalidHandshake, EOFError):
+                    self.is_receiving = False
                     self.breaks += 1
                     self.stop.wait(0.01)
         except BaseException as error:
@@ -207,6 +209,7 @@ class Follower(threading.Thread):
                 except TimeoutError:
                     continue
                 self.checker.take(frame)
+                self.is_receiving = True
 
 
 def first_error(threads):
@@ -225,6 +228,8 @@ def until(condition, what, threads=(), seconds=60):
 
 def kill_inside_a_write(stack, kind, writers, follower):
     """Kills one process of `kind` while writes are in flight; tells whether it was inside one."""
+    # A connection that still waits to be accepted would survive the worker: its socket is the supervisor's.
+    until(lambda: follower.is_receiving, "the follower receives", [*writers, follower])
     until(lambda: sum(writer.in_flight for writer in writers) >= 2, "two writes in flight", writers)
     pids = stack.pids()[kind]
     unanswered, breaks = sum(writer.unanswered for writer in writers), follower.breaks

@@ -25,12 +25,18 @@ internal import Web
         Case(name: "direct, padded", target: "/bytes?n=65531", status: "200 OK", length: "65531", size: 65_531),
         Case(name: "3 MB + 1", target: "/bytes?n=3000001", status: "200 OK", length: "3000001", size: 3_000_001),
         Case(name: "stream", target: "/stream?n=100", status: "200 OK", size: 100_000),
+        Case(
+            name: "stream of known length", target: "/sized?m=100&n=100", status: "200 OK", length: "100000",
+            size: 100_000),
+        Case(
+            name: "HEAD of a stream of known length", method: "HEAD", target: "/sized?m=9&n=9", status: "200 OK",
+            length: "9000"),
         Case(name: "empty stream", target: "/stream", status: "200 OK"),
         Case(name: "HEAD of a stream", method: "HEAD", target: "/stream?n=100", status: "200 OK"),
         Case(name: "HEAD of a broken stream", method: "HEAD", target: "/broken?n=100", status: "200 OK"),
         Case(name: "204", target: "/empty", status: "204 No Content"),
         Case(name: "304", target: "/unchanged", status: "304 Not Modified"),
-        Case(name: "404", target: "/nothing", status: "404 Not Found", length: "9", size: 9),
+        Case(name: "404", target: "/nothing", status: "404 Not Found", length: "13", size: 13),
         Case(name: "refused HEAD", method: "HEAD", target: "/%00", status: "400 Bad Request", length: "92"),
     ]
 
@@ -62,6 +68,17 @@ internal import Web
         #expect(answer.body.count == pieces * 1_000)
         #expect(try door.exchange(FastCGIDoor.parameters("GET", "/hello")).text == "hello")
         #expect(String(decoding: door.metrics.text(), as: UTF8.self).contains("incomplete_total{route=\"demo\"} 1"))
+        #expect(door.stop() == 0)
+    }
+
+    @Test(arguments: [(10, 9), (10, 11), (10, 0), (0, 1), (100, 50)])
+    func streamOfAnotherLengthIsBroken(declared: Int, sent: Int) throws {
+        let door = try FastCGIDoor(responder: DemoResponder().respond)
+        let answer = try door.exchange(FastCGIDoor.parameters("GET", "/sized?m=\(declared)&n=\(sent)"))
+        #expect(!answer.isEnded)
+        #expect(answer.isSpoilt)
+        #expect(answer["Content-Length"] == String(declared * 1_000))
+        #expect(answer.body.count == min(declared, sent) * 1_000)
         #expect(door.stop() == 0)
     }
 

@@ -36,7 +36,8 @@ extension FuzzTarget {
             texts: [
                 #"{"type":"plc_operation","rotationKeys":["\#(didKey)"],"verificationMethods":{"#
                     + #""atproto":"\#(didKey)"},"alsoKnownAs":["at://alice.example.com"],"services":{"#
-                    + #""atproto_pds":{"type":"AtprotoPersonalDataServer","endpoint":"https://pds.example.com"}},"prev":null,"sig":"AA"}"#,
+                    + #""atproto_pds":{"type":"AtprotoPersonalDataServer","endpoint":"https://pds.example.com"}},"#
+                    + #""prev":null,"sig":"AA"}"#,
                 #"{"type":"create","signingKey":"\#(didKey)","recoveryKey":"\#(didKey)","handle":"alice.example.com","#
                     + #""service":"https://pds.example.com","prev":null,"sig":"AA"}"#,
                 #"{"type":"plc_tombstone","prev":"bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm","#

@@ -229,7 +229,7 @@ import Testing
         first.control.stop()
         #expect(try client.next() == .close(code: 1_012))
         #expect(try client.next() == nil)
-        close(client.fd)
+        shutdown(client.fd, Int32(SHUT_RDWR))
         first.waitForEnd()
         source.append(12...20)
         let second = try RunningServer(source)

@@ -121,6 +121,7 @@ class Stack:
             self.process.send_signal(signal.SIGTERM)
             self.process.stdout.read()
             code = self.process.wait()
+            self.process.stdout.close()
             self.process = None
             self.output.close()
             if code != 0:

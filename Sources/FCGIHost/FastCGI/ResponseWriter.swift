@@ -6,6 +6,9 @@ internal import Web
 /// The web server closed the connection before the response was out: its client has gone.
 struct ClientGone: Error {}
 
+/// A stream was not as long as its response said.
+struct WrongLength: Error {}
+
 /// How a response ended.
 enum WriteOutcome: Equatable {
     case complete
@@ -45,8 +48,13 @@ struct ResponseWriter {
         case .file(let path):
             isOpen = text("X-Accel-Redirect: ") && put(path.bytes) && text("\r\n\r\n")
         case .stream(let produce):
-            isOpen = text("\r\n")
-            if isOpen, hasBody, method != .head { return stream(produce, failed: failed) }
+            if hasBody, let length = response.streamLength {
+                isOpen = isOpen && text("Content-Length: ") && put(max(0, length)) && text("\r\n")
+            }
+            isOpen = isOpen && text("\r\n")
+            if isOpen, hasBody, method != .head {
+                return stream(produce, length: response.streamLength, failed: failed)
+            }
         }
         return isOpen ? .complete : .gone
     }
@@ -61,7 +69,8 @@ struct ResponseWriter {
     }
 
     private mutating func stream(
-        _ produce: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void, failed: (any Error) -> Void
+        _ produce: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void, length: Int?,
+        failed: (any Error) -> Void
     ) -> WriteOutcome {
         var size = 0
         var waiting = 0
@@ -71,6 +80,8 @@ struct ResponseWriter {
             if isGone { throw ClientGone() }
             guard !piece.isEmpty else { return }
             size = size &+ piece.count
+            // Bytes beyond the declared length would be the web server's to interpret: they are not sent.
+            if let length, size > length { throw WrongLength() }
             let isOpen: Bool
             if piece.count >= Self.directSize {
                 isOpen = writer.direct(piece)
@@ -93,6 +104,10 @@ struct ResponseWriter {
         } catch {
             if isGone || error is ClientGone { return .gone }
             failed(error)
+            return .broken
+        }
+        if let length, size != length {
+            failed(WrongLength())
             return .broken
         }
         return isGone ? .gone : .complete

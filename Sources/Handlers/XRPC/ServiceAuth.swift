@@ -124,7 +124,7 @@ struct GetServiceAuth: Method {
             guard DID(did) != nil, !audience.ends(with: "#") else {
                 throw fields.wrong("aud", "must be a valid did, or one with a service")
             }
-            expiry = try fields.optionalInteger("exp", in: 0...253_402_300_799)
+            expiry = try fields.optionalInteger("exp", in: .min ... .max)
             method = try fields.optional("lxm")
         }
     }

@@ -9,18 +9,23 @@ internal import XRPCHandlers
 public struct XRPCService: Sendable {
     public let responder: Responder
 
+    /// Where conf/nginx and conf/caddy have the blobs, behind `X-Accel-Redirect`.
+    private static let blobInternalPath: Bytes = "/_blobs/"
+
     /// Opens everything that `Service` does, and throws what it throws.
     public init(_ settings: Settings, log: Log) throws {
         let service = try Service(settings, log: log)
         let tokens = SessionTokens(key: service.serviceKeys.sessions, service: service.serviceDID)
         let database: any Database = service.database
+        var surface = XRPCSettings(
+            version: Bytes(Version.text), serviceDID: service.serviceDID,
+            handleDomains: service.names.handleDomains, inviteCodeRequired: settings[Settings.inviteRequired],
+            blobSizeMax: settings[Settings.blobSizeMax], privacyPolicyURL: settings[Settings.privacyPolicyURL],
+            termsOfServiceURL: settings[Settings.termsOfServiceURL],
+            contactEmail: settings[Settings.contactEmail], adminPassword: settings[Settings.adminPassword])
+        surface.blobInternalPath = Self.blobInternalPath
         let app = XRPCApp(
-            settings: XRPCSettings(
-                version: Bytes(Version.text), serviceDID: service.serviceDID,
-                handleDomains: service.names.handleDomains, inviteCodeRequired: settings[Settings.inviteRequired],
-                blobSizeMax: settings[Settings.blobSizeMax], privacyPolicyURL: settings[Settings.privacyPolicyURL],
-                termsOfServiceURL: settings[Settings.termsOfServiceURL],
-                contactEmail: settings[Settings.contactEmail], adminPassword: settings[Settings.adminPassword]),
+            settings: surface,
             clock: service.clock, entropy: service.entropy, log: log,
             limits: settings[Settings.rateLimits] ? Limiter(BudgetStore(database)) : .unlimited,
             accounts: service.accounts,

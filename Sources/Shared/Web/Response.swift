@@ -31,6 +31,10 @@ public struct Response {
     public var status: Int
     public private(set) var headers: [(name: StaticString, value: HeaderValue)] = []
     public var body: Body
+    /// How long a `.stream` will be, when that is known: it becomes Content-Length, and a stream of any other length
+    /// counts as broken. It is the only way to show a client behind Caddy 2.6.2 that a body broke off (that version
+    /// ends a chunked body properly whatever happens).
+    public var streamLength: Int?
     /// The name of what answered, such as a method's NSID, for the metrics: one of a small closed set, never input.
     public var route = Bytes()
 

@@ -41,8 +41,59 @@ struct FanOutBench {
                 "\(pace.name), \(subscribers) subscribers, \(payload) bytes: send(2) loop \(text(a)) µs/frame, "
                     + "stream server \(text(b)) µs/frame, ratio \(text(b / a))")
         }
-        print("resident: \(residentKiB()) KiB")
+        try measureSlowSubscribers()
     }
+
+    /// Reliability row R8: subscribers that replay from 0 and read nothing, beside one that reads 100 MB. What is
+    /// printed is the memory that they cost, whatever they do; kernel buffers are not in it.
+    private func measureSlowSubscribers() throws {
+        let listener = try StreamListener.tcp("127.0.0.1", port: 0)
+        let port = port(of: listener)
+        let source = BenchEvents()
+        let count = 20_000
+        let frame = Bytes([UInt8](repeating: 7, count: 5_000))
+        source.append(count, frame)
+        let control = try StreamControl()
+        let ended = DispatchSemaphore(value: 0)
+        Thread.detachNewThread {
+            do {
+                try StreamServer(source: source, control: control, log: .silent).run(listener: listener)
+            } catch {
+                print(error)
+            }
+            ended.signal()
+        }
+        let before = residentKiB()
+        let slow = try (0..<subscribers * 2).map { _ in try subscribe(port, cursor: true) }
+        let drain = Drain()
+        drain.add(try subscribe(port, cursor: true))
+        drain.start()
+        drain.finish((5_000 + 4) * count)
+        let after = residentKiB()
+        print(
+            "slow: \(slow.count) subscribers that read nothing, one that replayed \(count) events of 5 KB: "
+                + "\(after - before) KiB more resident, \((after - before) / slow.count) KiB each, "
+                + "\(control.counters.historyReads) reads of pages")
+        control.stop()
+        for fd in slow { close(fd) }
+        ended.wait()
+    }
+
+    private func subscribe(_ port: in_port_t, cursor: Bool = false) throws -> Int32 {
+        let client = try connect(to: port)
+        let target: Bytes = "/xrpc/com.atproto.sync.subscribeRepos"
+        let request = WebSocketHandshake.request(
+            host: "localhost", target: cursor ? target + "?cursor=0" : target, key: Self.key)
+        guard Glibc.send(client, request, request.count, 0) == request.count else { throw SystemError("send") }
+        // The answer is of a known length; after it come frames.
+        var answer = WebSocketHandshake.response(key: Self.key)
+        guard recv(client, &answer, answer.count, Int32(MSG_WAITALL)) == answer.count else {
+            throw SystemError("recv")
+        }
+        return client
+    }
+
+    private static let key: Bytes = "dGhlIHNhbXBsZSBub25jZQ=="
 
     private func text(_ value: Double) -> String { String(format: "%.2f", value) }
 
@@ -111,19 +162,7 @@ struct FanOutBench {
             ended.signal()
         }
         let drain = Drain()
-        for _ in 0..<subscribers {
-            let client = try connect(to: port)
-            let request = WebSocketHandshake.request(
-                host: "localhost", target: "/xrpc/com.atproto.sync.subscribeRepos",
-                key: "dGhlIHNhbXBsZSBub25jZQ==")
-            guard Glibc.send(client, request, request.count, 0) == request.count else { throw SystemError("send") }
-            // The answer is of a known length; after it come frames.
-            var answer = WebSocketHandshake.response(key: "dGhlIHNhbXBsZSBub25jZQ==")
-            guard recv(client, &answer, answer.count, Int32(MSG_WAITALL)) == answer.count else {
-                throw SystemError("recv")
-            }
-            drain.add(client)
-        }
+        for _ in 0..<subscribers { drain.add(try subscribe(port)) }
         drain.start()
         guard let id = clock.withLock({ $0 }) else { throw SystemError("clock") }
         let frame = Bytes([UInt8](repeating: 7, count: payload))

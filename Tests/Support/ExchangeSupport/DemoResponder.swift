@@ -11,6 +11,9 @@ public struct DemoResponder: Sendable {
 
     struct Broken: Error {}
 
+    /// Below the limit of the web servers' configurations (1 MiB).
+    static let echoSizeMax = 1_000_000
+
     public func respond(to request: Request) -> Response {
         served.add()
         do {
@@ -31,7 +34,7 @@ public struct DemoResponder: Sendable {
         case "/show": return Self.text(200, Self.description(of: request))
         case "/count": return Self.text(200, String(served.value))
         case "/echo":
-            return Response(status: 200, body: .bytes(try request.collectBody(sizeMax: 1 << 20)))
+            return Response(status: 200, body: .bytes(try request.collectBody(sizeMax: Self.echoSizeMax)))
         case "/length": return Self.text(200, String(try request.collectBody(sizeMax: 64 << 20).count))
         case "/ignore": return Self.text(413, "not read")
         case "/bytes": return Response(status: 200, body: .bytes([UInt8](repeating: 0x78, count: amount)))
@@ -46,11 +49,23 @@ public struct DemoResponder: Sendable {
                     try Self.pieces(amount, sink)
                     throw Broken()
                 })
+        case "/sized":
+            // `m` thousand bytes are declared, `n` thousand sent.
+            let declared = (try? request.parseQuery().single("m"))??.decimal ?? 0
+            var response = Response(status: 200, body: .stream { sink in try Self.pieces(amount, sink) })
+            response.streamLength = declared &* 1_000
+            return response
         case "/file":
             return Response(status: 200, body: .file(internalPath: "/internal-blobs/demo"))
         case "/empty": return Response(status: 204)
         case "/unchanged": return Response(status: 304)
-        default: return Self.text(404, "not found")
+        case "/cookie":
+            do throws(CookieError) {
+                return Self.text(200, "session \(try Cookies(request.headers)["__Host-session"] ?? "none")")
+            } catch {
+                return Self.text(400, error.failure.message)
+            }
+        default: return Self.text(404, "path \(request.path)")
         }
     }
 
