@@ -119,12 +119,14 @@ class Edge:
     def _caddy(self):
         name = self._text("caddy/skystead.caddy")
         at = f":{self.port}"
-        name = re.sub(r"^home\.example, \*\.home\.example \{", f"http://{HOST}{at}, http://*.{HOST}{at} {{", name, flags=re.M)
+        sites = f"http://{HOST}{at}, http://*.{HOST}{at} {{"
+        name = re.sub(r"^home\.example, \*\.home\.example \{", sites, name, flags=re.M)
         whole = self._text("caddy/Caddyfile").replace("\nhttp:// {", f"\nhttp://{at} {{")
         whole = whole.replace("\n{\n", "\n{\n\tdefault_bind 127.0.0.1\n\tauto_https off\n", 1)
         (self.where / "skystead.caddy").write_text(name)
         (self.where / "Caddyfile").write_text(whole)
-        return [shutil.which("caddy") or "caddy", "run", "--config", str(self.where / "Caddyfile"), "--adapter", "caddyfile"]
+        program = shutil.which("caddy") or "caddy"
+        return [program, "run", "--config", str(self.where / "Caddyfile"), "--adapter", "caddyfile"]
 
     def _wait(self):
         """Until it listens; its own log says why not."""
