@@ -6,6 +6,7 @@ Environment:
   SKYSTEAD_PORT_BASE   first of ten free loopback ports (default: 21400)
   SKYSTEAD_EDGES       which web servers (default: nginx,caddy)
 """
+import atexit
 import os
 import pathlib
 import re
@@ -27,6 +28,7 @@ HOST = "home.example"
 def directory():
     path = tempfile.mkdtemp(prefix="skystead-edge-", dir="/tmp")
     os.chmod(path, 0o755)
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
     return pathlib.Path(path)
 
 
