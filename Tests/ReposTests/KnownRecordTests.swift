@@ -19,8 +19,8 @@ import Testing
     }
 
     static let now = "\"createdAt\":\"2025-06-15T12:00:00.000Z\""
-    static let ref =
-        "{\"uri\":\"at://did:web:a.test/a.b.c/d\",\"cid\":\"bafyreie5cvv4h45feadgeuwhbcutmh6t2ceseocckahdoe6uat64zmz454\"}"
+    static let target = "bafyreie5cvv4h45feadgeuwhbcutmh6t2ceseocckahdoe6uat64zmz454"
+    static let ref = "{\"uri\":\"at://did:web:a.test/a.b.c/d\",\"cid\":\"\(target)\"}"
 
     static func post(_ rest: String) -> String { "{\"text\":\"x\",\(now)\(rest.isEmpty ? "" : ",")\(rest)}" }
 
