@@ -1,0 +1,263 @@
+import ATProto
+import Base
+import Crypto
+import Foundation
+import Net
+import Storage
+import TestSupport
+import Testing
+
+@testable import Identity
+
+@Suite struct DIDDocumentTests {
+    static let did = DID("did:plc:ewvi7nxzyoun6zhxrhs64oiz")!
+    static let key = "zQ3shmHbSYMDjbn39JXWvhLUGf9ggNztXFAm4iVnDLyd7rGSi"
+
+    struct Row: Sendable, CustomTestStringConvertible {
+        let name: String
+        let json: String
+        var handle: String?
+        var key: DocumentFault?
+        var service: DocumentFault?
+        var document: DocumentFault?
+        var testDescription: String { name }
+
+        init(
+            _ name: String, id: String = "\(did)", aliases: String = #"["at://alice.example.com"]"#,
+            methods: String? = nil, services: String? = nil, handle: String? = "alice.example.com",
+            key: DocumentFault? = nil, service: DocumentFault? = nil, document: DocumentFault? = nil
+        ) {
+            self.name = name
+            self.handle = handle
+            self.key = key
+            self.service = service
+            self.document = document
+            json = """
+                {"@context":["https://www.w3.org/ns/did/v1"],"id":"\(id)","alsoKnownAs":\(aliases),
+                "verificationMethod":\(methods ?? "[\(Self.method())]"),"service":\(services ?? "[\(Self.service())]")}
+                """
+        }
+
+        static func method(
+            id: String = "\(did)#atproto", type: String = "Multikey", controller: String = "\(did)",
+            key: String = DIDDocumentTests.key
+        ) -> String {
+            """
+            {"id":"\(id)","type":"\(type)","controller":"\(controller)","publicKeyMultibase":"\(key)"}
+            """
+        }
+
+        static func service(
+            id: String = "#atproto_pds", type: String = "AtprotoPersonalDataServer",
+            endpoint: String = "https://home.example.com"
+        ) -> String {
+            """
+            {"id":"\(id)","type":"\(type)","serviceEndpoint":"\(endpoint)"}
+            """
+        }
+    }
+
+    static let rows: [Row] = [
+        Row("good"), Row("short id of the method", methods: "[\(Row.method(id: "#atproto"))]"),
+        Row("long id of the service", services: "[\(Row.service(id: "\(did)#atproto_pds"))]"),
+        Row("others before", methods: "[\(Row.method(id: "#other", key: "x")),\(Row.method())]"),
+        Row("http and a port, as on a laptop", services: "[\(Row.service(endpoint: "http://localhost:8080"))]"),
+        Row("first of two services", services: "[\(Row.service()),\(Row.service(endpoint: "https://b.example"))]"),
+        Row("second handle, when the first is none", aliases: #"["at://x","at://alice.example.com"]"#),
+        Row("no aliases", aliases: "[]", handle: nil),
+        Row("alias of the web", aliases: #"["https://a.b"]"#, handle: nil),
+        Row("aliases are no list", aliases: #""at://alice.example.com""#, handle: nil),
+        Row("handle with a path", aliases: #"["at://alice.example.com/x"]"#, handle: nil),
+        Row("another's document", id: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", document: .wrongID),
+        Row("id in capitals", id: "DID:PLC:EWVI7NXZYOUN6ZHXRHS64OIZ", document: .wrongID),
+        Row("no id", id: "", document: .wrongID),
+        Row("no method", methods: "[]", key: .noSigningKey),
+        Row("methods are an object", methods: "{}", key: .noSigningKey),
+        Row("method of another name", methods: "[\(Row.method(id: "#atproto2"))]", key: .noSigningKey),
+        Row(
+            "method of another DID", methods: "[\(Row.method(id: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa#atproto"))]",
+            key: .noSigningKey),
+        Row(
+            "controlled by another", methods: "[\(Row.method(controller: "did:web:other.example"))]",
+            key: .invalidSigningKey),
+        Row("unknown type", methods: "[\(Row.method(type: "JsonWebKey2020"))]", key: .invalidSigningKey),
+        Row("a key that is none", methods: "[\(Row.method(key: "zabc"))]", key: .invalidSigningKey),
+        Row(
+            "an Ed25519 key", methods: "[\(Row.method(key: "z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"))]",
+            key: .invalidSigningKey),
+        Row(
+            "a broken key before a good one", methods: "[\(Row.method(key: "zabc")),\(Row.method())]",
+            key: .invalidSigningKey),
+        Row("no service", services: "[]", service: .noService),
+        Row("service of another type", services: "[\(Row.service(type: "Labeler"))]", service: .invalidService),
+        Row(
+            "endpoint with a path", services: "[\(Row.service(endpoint: "https://a.example/x"))]",
+            service: .invalidService),
+        Row(
+            "endpoint with a slash", services: "[\(Row.service(endpoint: "https://a.example/"))]",
+            service: .invalidService),
+        Row(
+            "endpoint with a user", services: "[\(Row.service(endpoint: "https://u@a.example"))]",
+            service: .invalidService),
+        Row(
+            "endpoint of another scheme", services: "[\(Row.service(endpoint: "ftp://a.example"))]",
+            service: .invalidService),
+        Row("endpoint without a host", services: "[\(Row.service(endpoint: "https://:80"))]", service: .invalidService),
+        Row("endpoint with a space", services: "[\(Row.service(endpoint: "https://a b"))]", service: .invalidService),
+    ]
+
+    @Test(arguments: rows) func document(_ row: Row) throws {
+        let parse = { () throws -> DIDDocument in try DIDDocument(json: Bytes(row.json), of: Self.did) }
+        if let fault = row.document {
+            #expect(throws: IdentityError.invalidDocument(fault)) { _ = try parse() }
+            return
+        }
+        let document = try parse()
+        #expect(document.handle == row.handle.flatMap { Handle($0) })
+        if let fault = row.key {
+            #expect(throws: IdentityError.invalidDocument(fault)) { _ = try document.signingKey }
+        } else {
+            #expect(try document.signingKey.multibase == Bytes(Self.key))
+        }
+        if let fault = row.service {
+            #expect(throws: IdentityError.invalidDocument(fault)) { _ = try document.pds }
+        } else {
+            #expect(try document.pds.starts(with: "http"))
+        }
+    }
+
+    @Test(arguments: ["", "[]", "null", "{", "{\"id\":1}", "{\"id\":\"x\",\"id\":\"y\"}", "\u{FEFF}{}"])
+    func noDocument(_ json: String) {
+        #expect(throws: IdentityError.self) { try DIDDocument(json: Bytes(json), of: Self.did) }
+    }
+
+    @Test func tooLarge() {
+        let padding = String(repeating: " ", count: DIDDocument.sizeMax)
+        #expect(throws: IdentityError.invalidDocument(.notJSON)) {
+            try DIDDocument(json: Bytes(Self.rows[0].json + padding), of: Self.did)
+        }
+    }
+
+    /// The types of the DID specification's first edition: a bare point, whose curve the type tells.
+    @Test(arguments: [
+        ("EcdsaSecp256k1VerificationKey2019", KeyAlgorithm.k256), ("EcdsaSecp256r1VerificationKey2019", .p256),
+    ]) func legacyKeys(_ type: String, _ algorithm: KeyAlgorithm) throws {
+        let key = try SigningKey(algorithm: algorithm, secret: Secret([UInt8](repeating: 1, count: 32))).publicKey
+        let point = "z" + String(decoding: Base58.encode(key.compressed.array), as: UTF8.self)
+        let row = Row("legacy", methods: "[\(Row.method(type: type, key: point))]")
+        #expect(try DIDDocument(json: Bytes(row.json), of: Self.did).signingKey == key)
+    }
+
+    @Test func whatIsMadeIsRead() throws {
+        let key = try SigningKey(algorithm: .p256, secret: Secret([UInt8](repeating: 1, count: 32))).publicKey
+        let json = DIDDocument.json(
+            of: Self.did, handle: Handle("alice.example.com"), signingKey: key, pds: "https://home.example.com")
+        let document = try DIDDocument(json: json, of: Self.did)
+        #expect(try document.signingKey == key && document.pds == "https://home.example.com")
+        #expect(document.handle == Handle("alice.example.com"))
+    }
+}
+
+@Suite struct HandlePolicyTests {
+    @Test(
+        arguments: [
+            ("alice.home.example.com", nil), ("ABC.home.example.com", nil), ("a-b.home.example.com", nil),
+            ("abcdefghijklmnopqr.home.example.com", nil), ("alice.other.com", nil),
+            ("ab.home.example.com", .tooShort), ("abcdefghijklmnopqrs.home.example.com", .tooLong),
+            ("a.lice.home.example.com", .hasDots), ("www.home.example.com", .reservedWord),
+            ("ADMIN.home.example.com", .reservedWord), ("alice.example.com", .foreign(Handle("alice.example.com")!)),
+            ("home.example.com", .foreign(Handle("home.example.com")!)),
+            ("alice-home.example.com", .foreign(Handle("alice-home.example.com")!)),
+            ("alice.home.test", .disallowed(Handle("alice.home.test")!)),
+            ("alice.home.local", .disallowed(Handle("alice.home.local")!)),
+            ("alice.onion", .disallowed(Handle("alice.onion")!)),
+        ] as [(String, HandleError?)]) func given(_ handle: String, _ error: HandleError?)
+    {
+        let policy = HandlePolicy(domains: ["home.example.com", "other.com"])
+        if let error {
+            #expect(throws: error) { try policy.checkLocal(Handle(handle)!) }
+        } else {
+            #expect(throws: Never.self) { try policy.checkLocal(Handle(handle)!) }
+        }
+    }
+
+    @Test func testIsForDevelopment() {
+        let policy = HandlePolicy(domains: ["home.test"])
+        #expect(throws: Never.self) { try policy.checkLocal(Handle("alice.home.test")!) }
+        #expect(throws: Never.self) { try policy.checkForeign(Handle("alice.test")!) }
+        let long = Handle(String(repeating: "a.", count: 121) + "com")!
+        #expect(throws: HandleError.tooLong) { try policy.checkForeign(long) }
+    }
+}
+
+@Suite struct ResolverTests {
+    /// Answers with `document` while it is set, and counts.
+    final class Host: Sendable {
+        let state = Guarded<(document: Bytes?, asked: Int)>((nil, 0))
+        struct Away: Error {}
+
+        var network: IdentityNetwork {
+            IdentityNetwork(
+                send: { [state] _ in
+                    try state.withLock { state in
+                        state.asked += 1
+                        guard let document = state.document else { throw Away() }
+                        return IdentityNetwork.Answer(status: document.isEmpty ? 404 : 200, body: document)
+                    }
+                }, lookUp: { _ in throw Away() })
+        }
+    }
+
+    @Test(arguments: Engine.all) func documentsAge(_ engine: Engine) throws {
+        let test = try engine.migrated()
+        let moment = Guarded(Timestamp(seconds: 1_000_000))
+        let host = Host()
+        let resolver = Resolver(
+            database: test.database, directory: PLCDirectory(url: "https://plc.test/", network: host.network),
+            network: host.network, clock: Clock { moment.withLock { $0 } })
+        let did = DIDDocumentTests.did
+        func asked() -> Int { host.state.withLock { $0.asked } }
+        func wait(_ seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }
+
+        #expect(throws: IdentityError.unreachable) { try resolver.document(of: did) }
+        host.state.withLock { $0.document = Bytes(DIDDocumentTests.rows[0].json) }
+        _ = try resolver.document(of: did)
+        wait(Resolver.staleSeconds - 1)
+        _ = try resolver.document(of: did)
+        #expect(asked() == 2, "fresh for an hour")
+        _ = try resolver.document(of: did, fresh: true)
+        #expect(asked() == 3)
+        wait(Resolver.staleSeconds)
+        host.state.withLock { $0.document = nil }
+        _ = try resolver.document(of: did)
+        #expect(asked() == 4, "stale: asked, and served all the same")
+        #expect(throws: IdentityError.unreachable) { try resolver.document(of: did, fresh: true) }
+        wait(Resolver.ageMaxSeconds)
+        #expect(throws: IdentityError.unreachable) { try resolver.document(of: did) }
+        #expect(try resolver.cachedJSON(of: did) == nil)
+        // A wrong answer is not kept.
+        host.state.withLock { $0.document = Bytes(DIDDocumentTests.rows.first { $0.document != nil }!.json) }
+        #expect(throws: IdentityError.invalidDocument(.wrongID)) { try resolver.document(of: did) }
+        host.state.withLock { $0.document = Bytes() }
+        #expect(throws: IdentityError.notFound(did)) { try resolver.document(of: did) }
+    }
+
+    @Test(
+        arguments: [
+            ("did:web:example.com", "https://example.com/.well-known/did.json"),
+            ("did:web:a-b.example.com", "https://a-b.example.com/.well-known/did.json"),
+            ("did:web:example.com%3A443", nil), ("did:web:example.com:user", nil), ("did:web:localhost", nil),
+            ("did:web:127.0.0.1", nil), ("did:web:EXAMPLE.com", nil), ("did:web:example.com%2Fx", nil),
+            ("did:web:example.com.", nil), ("did:web:-a.com", nil), ("did:key:zabc", nil), ("did:example:x", nil),
+            ("did:plc:ewvi7nxzyoun6zhxrhs64oi", nil), ("did:plc:ewvi7nxzyoun6zhxrhs64oizz", nil),
+            ("did:plc:ewvi7nxzyoun6zhxrhs64oi1", nil), ("did:plc:EWVI7NXZYOUN6ZHXRHS64OIZ", nil),
+        ] as [(String, String?)]) func webAddresses(_ did: String, _ url: String?) throws
+    {
+        let did = DID(did)!
+        if let url {
+            #expect(try Resolver.webURL(of: did) == Bytes(url))
+        } else {
+            #expect(throws: IdentityError.unsupportedDID(did)) { try Resolver.webURL(of: did) }
+        }
+    }
+}
