@@ -6,6 +6,7 @@ Environment:
   SKYSTEAD_PORT_BASE   first of ten free loopback ports (default: 21400)
   SKYSTEAD_EDGES       which web servers (default: nginx,caddy)
 """
+import atexit
 import os
 import pathlib
 import re
@@ -27,6 +28,7 @@ HOST = "home.example"
 def directory():
     path = tempfile.mkdtemp(prefix="skystead-edge-", dir="/tmp")
     os.chmod(path, 0o755)
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
     return pathlib.Path(path)
 
 
@@ -119,12 +121,14 @@ class Edge:
     def _caddy(self):
         name = self._text("caddy/skystead.caddy")
         at = f":{self.port}"
-        name = re.sub(r"^home\.example, \*\.home\.example \{", f"http://{HOST}{at}, http://*.{HOST}{at} {{", name, flags=re.M)
+        sites = f"http://{HOST}{at}, http://*.{HOST}{at} {{"
+        name = re.sub(r"^home\.example, \*\.home\.example \{", sites, name, flags=re.M)
         whole = self._text("caddy/Caddyfile").replace("\nhttp:// {", f"\nhttp://{at} {{")
         whole = whole.replace("\n{\n", "\n{\n\tdefault_bind 127.0.0.1\n\tauto_https off\n", 1)
         (self.where / "skystead.caddy").write_text(name)
         (self.where / "Caddyfile").write_text(whole)
-        return [shutil.which("caddy") or "caddy", "run", "--config", str(self.where / "Caddyfile"), "--adapter", "caddyfile"]
+        program = shutil.which("caddy") or "caddy"
+        return [program, "run", "--config", str(self.where / "Caddyfile"), "--adapter", "caddyfile"]
 
     def _wait(self):
         """Until it listens; its own log says why not."""

@@ -55,19 +55,22 @@ FIELDS = [
     Row("one Content-Type", post("/show", "a", "Content-Type: text/plain", "Content-Length: 1"), {200},
         "header content-type: text/plain"),
     Row("H008 two Cookie", get("/cookie", "Cookie: __Host-session=a", "Cookie: __Host-session=b"), {400}),
-    Row("H008 one Cookie, name twice", get("/cookie", "Cookie: __Host-session=a; __Host-session=b"), {400}, "duplicate cookie"),
+    Row("H008 one Cookie, name twice", get("/cookie", "Cookie: __Host-session=a; __Host-session=b"), {400},
+        "duplicate cookie"),
     Row("one session", get("/cookie", "Cookie: a=b; __Host-session=a"), {200}, "session a"),
     Row("H014 header of 70 KB", get("/show", "X-Big: " + "a" * 70_000), {400, 431}),
     Row("H014 2,000 headers", get("/show", *[f"X-{i}: 1" for i in range(2_000)]), {400, 431}),
     Row("header of 10 KB", get("/show", "X-Big: " + "a" * 10_000), {200}, "path /show"),
     Row("NUL in a header", get("/show", "X-A: a\0b"), {400}),
-    Row("H025 h2c", get("/show", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"), {200}, "path /show", ("upgrade",)),
-    Row("H025 websocket", get("/show", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), {200}, "path /show"),
+    Row("H025 h2c", get("/show", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"), {200}, "path /show",
+        ("upgrade",)),
+    Row("H025 websocket", get("/show", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), {200},
+        "path /show"),
     Row("H028 codings", get("/bytes?n=5000", "Accept-Encoding: gzip;q=0, br;q=999"), {200}, "x" * 5_000),
 ]
 FRAMING = [
-    Row("H009 length and chunked", post("/echo", "5\r\nhello\r\n0\r\n\r\n", "Content-Length: 5", "Transfer-Encoding: chunked"),
-        {400}, caddy={200, 400}),
+    Row("H009 length and chunked", post("/echo", "5\r\nhello\r\n0\r\n\r\n", "Content-Length: 5",
+                                         "Transfer-Encoding: chunked"), {400}, caddy={200, 400}),
     Row("H010 two lengths", post("/echo", "12345", "Content-Length: 5", "Content-Length: 6"), {400}),
     Row("H010 +5", post("/echo", "12345", "Content-Length: +5"), {400}),
     Row("H010 0x5", post("/echo", "12345", "Content-Length: 0x5"), {400}),
@@ -99,7 +102,8 @@ TARGETS = [
 ]
 HOSTS = [
     Row("H020 absolute form of another", get("http://victim.test/show"), {400, 421}, "", ("path /show",)),
-    Row("H020 absolute form of ours, other Host", get(f"http://{HOST}/show", host="evil.test"), {200, 400, 421}, "", ("evil",)),
+    Row("H020 absolute form of ours, other Host", get(f"http://{HOST}/show", host="evil.test"), {200, 400, 421}, "",
+        ("evil",)),
     Row("H021 missing, HTTP/1.0", get(host=None, version="1.0"), {400, 421}),
     Row("H021 missing, HTTP/1.1", get(host=None), {400}),
     Row("H021 two", get("/show", f"Host: {HOST}"), {400}),
@@ -157,7 +161,7 @@ class EdgeTests(unittest.TestCase):
                 self.assertNotIn("7.7.7.7", answer.text)
 
     def test_every_byte_in_a_path(self):
-        """A path that is refused at the socket is refused through the web server; one that arrives arrives unchanged."""
+        """What is refused at the socket is refused through the web server; what arrives arrives unchanged."""
         socket_path = self.listeners[EDGES[0]].path
         for byte in range(256):
             for spelling in (bytes([byte]), b"%%%02x" % byte, b"%%%02X" % byte):
@@ -167,8 +171,8 @@ class EdgeTests(unittest.TestCase):
                         continue  # spaces before HTTP/1.1 are no part of the target
                     direct, _, _ = fastcgi(socket_path, b"GET", target)
                     for kind, edge in self.edges.items():
-                        request = b"GET " + target + b" HTTP/1.1\r\nHost: " + HOST.encode() + b"\r\nConnection: close\r\n\r\n"
-                        answer = Answer(edge.raw(request))
+                        head = f" HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
+                        answer = Answer(edge.raw(b"GET " + target + head))
                         if answer.status == 404:
                             wanted = target.split(b"?")[0]
                             # Go writes some characters of a path with escapes; what they mean is the same.

@@ -125,7 +125,8 @@ class Stack:
             self.process = None
             self.output.close()
             if code != 0:
-                raise RuntimeError(f"skystead up ended with {code}")
+                said = (self.directory / "up.log").read_text()
+                raise RuntimeError(f"skystead up ended with {code}:\n{said[-2000:]}")
         if self.database_name:
             postgres(f"DROP DATABASE IF EXISTS {self.database_name} WITH (FORCE)")
         if self.plc_process:

@@ -124,10 +124,11 @@ struct Worker {
         var exchange = Exchange(server: server, request: request, started: started)
         exchange.run(body: body, ids: &ids)
         body.end()
+        // Before the end goes out: whoever has read an answer to its end finds it counted.
+        exchange.record(in: state.metrics)
         let isClean = exchange.outcome == .complete && finish(isBodyLeft: exchange.mayHaveBody)
         if exchange.outcome == .broken { spoil() }
         if exchange.outcome != .complete { FCGX_Free(request, 0) }
-        exchange.record(in: state.metrics)
         return isClean && wantsToKeep && !server.isDraining
     }
 

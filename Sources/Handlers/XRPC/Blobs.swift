@@ -52,6 +52,15 @@ struct UploadBlob: Method {
     }
 }
 
+/// The cursor of a listing of blobs: the CID of the last one that was given.
+enum BlobCursor {
+    static func read(_ cursor: Bytes?) throws(Failure) -> CID? {
+        guard let cursor else { return nil }
+        guard let cid = CID(text: cursor) else { throw .invalidRequest("Invalid cursor") }
+        return cid
+    }
+}
+
 /// `com.atproto.repo.listMissingBlobs`: blobs that the caller's records name and that have not been uploaded.
 struct ListMissingBlobs: Method {
     static let nsid: Bytes = "com.atproto.repo.listMissingBlobs"
@@ -60,11 +69,11 @@ struct ListMissingBlobs: Method {
 
     struct Input: XRPCInput {
         let limit: Int
-        let cursor: CID?
+        let cursor: Bytes?
 
         init(_ fields: Fields) throws(Failure) {
             limit = try fields.integer("limit", in: 1...1_000, default: 500)
-            cursor = try fields.optional("cursor")
+            cursor = try fields.optionalText("cursor")
         }
     }
 
@@ -90,7 +99,8 @@ struct ListMissingBlobs: Method {
 
     static func run(_ call: Call<Self>) throws -> Output {
         let input = call.input
-        let blobs = try call.app.blobs.missing(of: call.caller.did, after: input.cursor, limit: input.limit)
+        let blobs = try call.app.blobs.missing(
+            of: call.caller.did, after: try BlobCursor.read(input.cursor), limit: input.limit)
         return Output(did: call.caller.did, blobs: blobs, isMore: blobs.count == input.limit)
     }
 }
@@ -153,13 +163,13 @@ struct ListBlobs: Method {
         let did: DID
         let since: TID?
         let limit: Int
-        let cursor: CID?
+        let cursor: Bytes?
 
         init(_ fields: Fields) throws(Failure) {
             did = try fields.required("did")
             since = try fields.optional("since")
             limit = try fields.integer("limit", in: 1...1_000, default: 500)
-            cursor = try fields.optional("cursor")
+            cursor = try fields.optionalText("cursor")
         }
     }
 
@@ -179,7 +189,7 @@ struct ListBlobs: Method {
         let input = call.input
         _ = try call.app.readable(input.did, by: call.caller)
         let cids = try call.app.blobs.list(
-            of: input.did, since: input.since, after: input.cursor, limit: input.limit)
+            of: input.did, since: input.since, after: try BlobCursor.read(input.cursor), limit: input.limit)
         return Output(cids: cids, isMore: cids.count == input.limit)
     }
 }

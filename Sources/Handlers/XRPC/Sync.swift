@@ -233,16 +233,11 @@ struct ListRepos: Method {
 
     struct Input: XRPCInput {
         let limit: Int
-        let cursor: Int
+        let cursor: Bytes?
 
         init(_ fields: Fields) throws(Failure) {
             limit = try fields.integer("limit", in: 1...1_000, default: 500)
-            guard let text = try fields.optionalText("cursor", sizeMax: 20) else {
-                cursor = 0
-                return
-            }
-            guard let number = text.decimal else { throw fields.wrong("cursor", "must be one that was given") }
-            cursor = number
+            cursor = try fields.optionalText("cursor")
         }
     }
 
@@ -268,7 +263,12 @@ struct ListRepos: Method {
     }
 
     static func run(_ call: Call<Self>) throws -> Output {
-        let repos = try call.app.repos.list(after: call.input.cursor, limit: call.input.limit)
+        var after = 0
+        if let cursor = call.input.cursor {
+            guard let place = cursor.decimal else { throw Failure.invalidRequest("Invalid cursor") }
+            after = place
+        }
+        let repos = try call.app.repos.list(after: after, limit: call.input.limit)
         return Output(repos: repos, isMore: repos.count == call.input.limit)
     }
 }

@@ -39,7 +39,7 @@ public struct SessionStore: Sendable {
     /// A hash that no password matches, for identifiers that nobody has.
     private let nobody: Bytes
 
-    /// Makes one password hash, which takes 40 ms.
+    /// Throws `EntropyError`.
     public init(database: any Database, tokens: SessionTokens, clock: Clock, entropy: Entropy) throws {
         self.database = database
         accounts = AccountStore(database: database)
@@ -47,7 +47,7 @@ public struct SessionStore: Sendable {
         self.tokens = tokens
         self.clock = clock
         self.entropy = entropy
-        nobody = try Password.hash(Bytes(try entropy.bytes(32)), entropy: entropy)
+        nobody = try Password.unmatchable(entropy: entropy)
     }
 
     // MARK: Signing in

@@ -33,6 +33,15 @@ public enum Password {
         return constantTimeEqual(Bytes(derived), Bytes(expected))
     }
 
+    /// What no password matches: of the stored form, so that verifying against it takes as long as against a real one.
+    /// Throws `EntropyError`.
+    public static func unmatchable(entropy: Entropy) throws(EntropyError) -> Bytes {
+        // 64 bytes that are a digest of something and no output of scrypt of anything known.
+        let first = SHA256.hash(try entropy.bytes(32)).bytes
+        let salt = Hex.encode(try entropy.bytes(16))
+        return Bytes(salt + [0x3A] + Hex.encode(first + SHA256.hash(first).bytes))
+    }
+
     private static func derive(_ password: Bytes, salt: Bytes, count: Int) throws(CryptoError) -> [UInt8] {
         try scrypt(
             password, salt: salt, cost: cost, blockSize: blockSize, parallelism: parallelism, count: count)

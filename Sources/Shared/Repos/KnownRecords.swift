@@ -18,11 +18,11 @@ public enum KnownRecords {
 
     private static func shape(of collection: NSID) -> RecordShape? {
         switch collection.bytes {
-        case "app.bsky.feed.post": post
-        case "app.bsky.feed.like", "app.bsky.feed.repost": reaction
-        case "app.bsky.graph.follow": follow
-        case "app.bsky.graph.block": block
-        case "app.bsky.actor.profile": profile
+        case Collections.post: post
+        case Collections.like, Collections.repost: reaction
+        case Collections.follow: follow
+        case Collections.block: block
+        case Collections.profile: profile
         default: nil
         }
     }

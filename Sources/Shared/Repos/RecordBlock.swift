@@ -41,7 +41,7 @@ public struct RecordBlock: Sendable {
     /// Whether a repository should hold one record of `collection` at most for each subject.
     static func hasSubject(_ collection: NSID) -> Bool {
         switch collection.bytes {
-        case "app.bsky.feed.like", "app.bsky.feed.repost", "app.bsky.graph.follow", "app.bsky.graph.block": true
+        case Collections.like, Collections.repost, Collections.follow, Collections.block: true
         default: false
         }
     }

@@ -92,7 +92,7 @@ extension RecordShape {
         }
         switch format {
         case nil: return nil
-        case .datetime: return Datetime.isSyntax(text) ? nil : "\(path) must be an valid atproto datetime"
+        case .datetime: return Datetime.isSyntax(text) ? nil : "\(path) must be a valid atproto datetime"
         case .did: return DID(text) == nil ? "\(path) must be a valid did" : nil
         case .atURI: return ATURI(text) == nil ? "\(path) must be a valid at-uri" : nil
         case .cid: return StringFormat.isCID(text) ? nil : "\(path) must be a cid string"

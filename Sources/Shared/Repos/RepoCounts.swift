@@ -4,7 +4,7 @@ internal import Storage
 /// How much there is of a repository: what a person who moves compares.
 public struct RepoCounts: Sendable, Equatable {
     public let records: Int
-    /// Blocks at rest: records, tree nodes and the commit. Nodes of the newest commits are counted once they are folded.
+    /// Blocks at rest: records, tree nodes and the commit. Nodes of the newest commits count once they are folded.
     public let blocks: Int
     /// Blobs that records name, and those of them that are here.
     public let expectedBlobs: Int

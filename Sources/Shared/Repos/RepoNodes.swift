@@ -127,12 +127,9 @@ struct NodeWriter: Sendable {
         var gone: Set<CID> = []
         func apply(_ pack: NodePack, _ rev: Bytes) {
             for (cid, block) in pack.new { live[cid] = RepoNodes.Stored(rev: rev, block: block) }
-            // A node that a pack made and a later one dropped never becomes a row. It can be a row all the same, when
-            // it had been there before and came back: so each obsolete one is deleted, and rows are written after.
-            for cid in pack.obsolete {
-                gone.insert(cid)
-                live[cid] = nil
-            }
+            // A node that a pack made and a later one dropped never becomes a row: most of the obsolete ones. One that
+            // was a row, went and came back is in `gone` since it first went.
+            for cid in pack.obsolete where live.removeValue(forKey: cid) == nil { gone.insert(cid) }
         }
         try writer.each("SELECT rev, bytes FROM mst_pack WHERE repo = \(repo) ORDER BY rev") { row in
             apply(try NodePack(decoding: try row.bytes(1)), try row.text(0))

@@ -33,8 +33,8 @@ public struct Query: Sendable {
     public let parameters: [(name: Bytes, value: Bytes)]
 
     /// Reads `application/x-www-form-urlencoded` (WHATWG URL §5.1, strictly): `&` between parameters, the first `=`
-    /// between name and value, `+` for a space, `%XX` decoded once. A `%` without two hexadecimal digits, a NUL byte and
-    /// invalid UTF-8 are refused.
+    /// between name and value, `+` for a space, `%XX` decoded once. A `%` without two hexadecimal digits, a NUL byte
+    /// and invalid UTF-8 are refused.
     public init(
         parsing bytes: Bytes, countMax: Int = Query.countMax, sizeMax: Int = Query.sizeMax
     ) throws(ParametersError) {

@@ -85,6 +85,8 @@ enum Ending: CustomStringConvertible, Equatable {
         self = status & 0x7F == 0 ? .exited(status >> 8 & 0xFF) : .signalled(status & 0x7F)
     }
 
+    var isSignal: Bool { if case .signalled = self { true } else { false } }
+
     var description: String {
         switch self {
         case .exited(let code): "exited with \(code)"

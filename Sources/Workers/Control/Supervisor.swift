@@ -16,6 +16,7 @@ final class Supervisor {
         var isReady = false
         /// Deaths in a row before it was ready.
         var failures = 0
+        var startedAt: UInt64 = 0
         /// When it may be started again, by the monotonic clock.
         var notBefore: UInt64 = 0
     }
@@ -24,6 +25,8 @@ final class Supervisor {
     static let failuresMax = 4
     static let restartDelayNanoseconds: UInt64 = 200_000_000
     static let readyDeadlineSeconds: UInt64 = 30
+    /// How long a program without notification must run to count as started.
+    static let settledNanoseconds: UInt64 = 2_000_000_000
 
     private var children: [Child]
     private let environment: [String: String]
@@ -86,6 +89,7 @@ final class Supervisor {
     private func start(_ index: Int) throws {
         let plan = children[index].plan
         children[index].pid = try Spawn.start(plan, environment: environment)
+        children[index].startedAt = Clock.monotonicNanoseconds()
         children[index].isReady = !plan.notifies
     }
 
@@ -120,7 +124,10 @@ final class Supervisor {
         let child = children[index]
         // Whatever it had started goes with it: workers of a killed nginx would keep its port.
         if let pid = child.pid { kill(-pid, SIGKILL) }
-        let wasReady = child.isReady && child.plan.notifies
+        // A program that cannot say that it is ready was so if it did not end at once by itself.
+        let lived = Clock.monotonicNanoseconds() &- child.startedAt
+        let ran = lived >= Self.settledNanoseconds || ending.isSignal
+        let wasReady = child.isReady && (child.plan.notifies || ran)
         children[index].pid = nil
         children[index].isReady = false
         children[index].failures = wasReady ? 0 : child.failures + 1

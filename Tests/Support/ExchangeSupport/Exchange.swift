@@ -2,7 +2,8 @@ public import Base
 internal import Glibc
 public import Web
 
-/// A recorded exchange: a request, a line of ten hyphens, the whole response. Tests compare; `UPDATE_GOLDEN=1` rewrites.
+/// A recorded exchange: a request, a line of ten hyphens, the whole response. Tests compare; `UPDATE_GOLDEN=1`
+/// rewrites.
 ///
 /// ```
 /// POST /path?query
