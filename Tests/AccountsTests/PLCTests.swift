@@ -1,7 +1,9 @@
 import ATProto
 import Base
+import ChildProcess
 import Crypto
 import Foundation
+import Glibc
 import Net
 import Testing
 
@@ -75,17 +77,16 @@ import Testing
     /// The directory as a child process on a port of its own.
     final class Double {
         let url: Bytes
-        private let process = Process()
+        private let process: ChildProcess
 
         init() throws {
             let script = URL(filePath: #filePath).deletingLastPathComponent()
                 .appending(path: "../Support/plc_directory.py").standardized
-            process.executableURL = URL(filePath: "/usr/bin/python3")
-            process.arguments = [script.path, "--port", "0"]
             let out = Pipe()
-            process.standardOutput = out
-            process.standardError = FileHandle.nullDevice
-            try process.run()
+            process = try ChildProcess(
+                ["/usr/bin/python3", script.path, "--port", "0"], environment: ProcessInfo.processInfo.environment,
+                output: out.fileHandleForWriting.fileDescriptor)
+            try out.fileHandleForWriting.close()
             var line: [UInt8] = []
             while line.last != 0x0A {
                 let byte = out.fileHandleForReading.readData(ofLength: 1)
@@ -98,8 +99,8 @@ import Testing
         struct Failed: Error {}
 
         deinit {
-            process.terminate()
-            process.waitUntilExit()
+            process.signal(SIGTERM)
+            process.wait()
         }
     }
 

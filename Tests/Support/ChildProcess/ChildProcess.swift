@@ -1,0 +1,62 @@
+public import Glibc
+internal import Synchronization
+
+/// A child of the tests, by posix_spawn(3): it inherits its three standard descriptors and nothing else.
+///
+/// Not Foundation's `Process`: that one notices an end by a descriptor, which a child that another test starts at the
+/// same time may inherit, and then it waits for as long as that one lives (seen: for ever).
+public final class ChildProcess: Sendable {
+    public let pid: pid_t
+    private let status = Mutex<Int32?>(nil)
+
+    /// Why there is no child.
+    public struct Failed: Error {
+        public let errno: Int32
+    }
+
+    /// Starts `command`, found by PATH. `environment` is all that it has.
+    public init(
+        _ command: [String], environment: [String: String], input: Int32? = nil, output: Int32? = nil,
+        error: Int32? = nil
+    ) throws(Failed) {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        for (target, given) in [(Int32(0), input), (1, output), (2, error)] {
+            if let given {
+                posix_spawn_file_actions_adddup2(&actions, given, target)
+            } else if target == 0 {
+                posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+            }
+        }
+        // Closing what is not open is no error here (glibc); nothing in the tests has a higher number.
+        for descriptor in Int32(3)..<1_024 { posix_spawn_file_actions_addclose(&actions, descriptor) }
+        let arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
+        let variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+        defer { (arguments + variables).forEach { free($0) } }
+        var pid: pid_t = 0
+        let code = posix_spawnp(&pid, command[0], &actions, nil, arguments, variables)
+        guard code == 0 else { throw Failed(errno: code) }
+        self.pid = pid
+    }
+
+    public func signal(_ number: Int32) {
+        status.withLock { if $0 == nil { kill(pid, number) } }
+    }
+
+    /// Waits for its end. Returns wait(2)'s status.
+    @discardableResult public func wait() -> Int32 {
+        status.withLock { status in
+            if let status { return status }
+            var found: Int32 = 0
+            while waitpid(pid, &found, 0) < 0, errno == EINTR {}
+            status = found
+            return found
+        }
+    }
+
+    /// The exit status, or nil when a signal ended it. Waits for its end.
+    public var exitStatus: Int32? { wait() & 0x7F == 0 ? wait() >> 8 & 0xFF : nil }
+    /// The signal that ended it, or nil. Waits for its end.
+    public var endingSignal: Int32? { wait() & 0x7F == 0 ? nil : wait() & 0x7F }
+}
