@@ -3,8 +3,8 @@ internal import Synchronization
 
 /// A child of the tests, by posix_spawn(3): it inherits its three standard descriptors and nothing else.
 ///
-/// Not Foundation's `Process`: that one notices an end by a descriptor, which a child that another test starts at the
-/// same time may inherit, and then it waits for as long as that one lives (seen: for ever).
+/// Not Foundation's `Process`: its children have the signal mask of whichever thread starts them, and it notices an end
+/// by a descriptor, which a child that another test starts at the same time inherits too (seen: a wait for ever).
 public final class ChildProcess: Sendable {
     public let pid: pid_t
     private let status = Mutex<Int32?>(nil)
@@ -31,11 +31,22 @@ public final class ChildProcess: Sendable {
         }
         // Closing what is not open is no error here (glibc); nothing in the tests has a higher number.
         for descriptor in Int32(3)..<1_024 { posix_spawn_file_actions_addclose(&actions, descriptor) }
+        // Signals as a shell would leave them: the thread that runs a test may have some blocked, and a child that never
+        // hears SIGTERM never ends.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var set = sigset_t()
+        sigemptyset(&set)
+        posix_spawnattr_setsigmask(&attributes, &set)
+        sigfillset(&set)
+        posix_spawnattr_setsigdefault(&attributes, &set)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         let arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
         let variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { (arguments + variables).forEach { free($0) } }
         var pid: pid_t = 0
-        let code = posix_spawnp(&pid, command[0], &actions, nil, arguments, variables)
+        let code = posix_spawnp(&pid, command[0], &actions, &attributes, arguments, variables)
         guard code == 0 else { throw Failed(errno: code) }
         self.pid = pid
     }
