@@ -97,8 +97,10 @@ import Testing
 
         struct Failed: Error {}
 
-        // Not waited for: Foundation notices an end by a descriptor, which a child of another test may have inherited.
-        deinit { process.terminate() }
+        deinit {
+            process.terminate()
+            process.waitUntilExit()
+        }
     }
 
     @Test func theDirectoryTakesWhatWeSign() throws {

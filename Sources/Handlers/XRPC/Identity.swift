@@ -32,6 +32,17 @@ extension XRPCApp {
         return try resolver.json(of: did, fresh: fresh)
     }
 
+    /// What resolving `identifier` costs its asker: nothing when it can be answered from here. (A charge is a durable
+    /// write, which a look-up in the database should not wait for.)
+    func resolvingCharges(_ identifier: ATIdentifier, fresh: Bool = false, by peer: Bytes) -> [Charge] {
+        let isHere =
+            switch identifier {
+            case .handle(let handle): handlePolicy.domain(of: handle) != nil
+            case .did(let did): life.isServedHere(did) || (try? resolver.cachedJSON(of: did)) ?? nil != nil
+            }
+        return isHere && !fresh ? [] : [.resolve(peer)]
+    }
+
     /// The document of an account here, for the answers of session methods: as it is kept for up to a day, else
     /// resolved. Signing in does not depend on it: when it can't be had, the answer goes without.
     func documentIfKnown(_ account: Account) -> Bytes? {
@@ -61,7 +72,9 @@ struct ResolveHandle: Method {
         }
     }
 
-    static func charges(_ call: Call<Self>) -> [Charge] { [.resolve(call.request.peer)] }
+    static func charges(_ call: Call<Self>) -> [Charge] {
+        call.app.resolvingCharges(.handle(call.input.handle), by: call.request.peer)
+    }
 
     static func run(_ call: Call<Self>) throws -> Output { Output(did: try call.app.resolve(call.input.handle)) }
 }
@@ -86,7 +99,9 @@ struct ResolveDid: Method {
         }
     }
 
-    static func charges(_ call: Call<Self>) -> [Charge] { [.resolve(call.request.peer)] }
+    static func charges(_ call: Call<Self>) -> [Charge] {
+        call.app.resolvingCharges(.did(call.input.did), by: call.request.peer)
+    }
 
     static func run(_ call: Call<Self>) throws -> Output {
         Output(document: try call.app.documentJSON(of: call.input.did))
@@ -135,7 +150,9 @@ struct ResolveIdentity: Method {
         init(_ fields: Fields) throws(Failure) { identifier = try fields.required("identifier") }
     }
 
-    static func charges(_ call: Call<Self>) -> [Charge] { [.resolve(call.request.peer)] }
+    static func charges(_ call: Call<Self>) -> [Charge] {
+        call.app.resolvingCharges(call.input.identifier, by: call.request.peer)
+    }
 
     static func run(_ call: Call<Self>) throws -> IdentityInfo {
         try IdentityInfo(call.input.identifier, fresh: false, call.app)
@@ -150,7 +167,9 @@ struct RefreshIdentity: Method {
 
     typealias Input = ResolveIdentity.Input
 
-    static func charges(_ call: Call<Self>) -> [Charge] { [.resolve(call.request.peer)] }
+    static func charges(_ call: Call<Self>) -> [Charge] {
+        call.app.resolvingCharges(call.input.identifier, fresh: true, by: call.request.peer)
+    }
 
     static func run(_ call: Call<Self>) throws -> IdentityInfo {
         try IdentityInfo(call.input.identifier, fresh: true, call.app)

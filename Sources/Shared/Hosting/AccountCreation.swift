@@ -66,6 +66,10 @@ extension AccountLife {
         } catch {
             // Another request took the name since it was checked. A directory entry stays behind, pointing nowhere.
             if isNew { log.warning("account.orphan", ["did": .bytes(did.bytes), "cause": .text("\(error)")]) }
+            // On PostgreSQL another process's row may become visible only in the refusal: say which name it was.
+            if case StorageError.constraint = error {
+                try stores.accounts.checkFree(did: did, handle: request.handle, email: email)
+            }
             throw error
         }
         guard let account = try stores.accounts.find(did) else { throw AccountError.notFound }
