@@ -5,7 +5,7 @@ internal import Hosting
 internal import Identity
 public import Web
 
-/// What the server answers outside of `/xrpc/`: who lives at a host, who the server is, and words for people and robots.
+/// What the server answers outside of `/xrpc/`: who lives at a host, who the server is, words for people and robots.
 public struct HomeResponder: Sendable {
     private let xrpc: XRPCResponder
     private let app: XRPCApp

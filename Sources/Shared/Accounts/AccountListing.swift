@@ -7,7 +7,9 @@ extension AccountStore {
     public func list(after: DID?, limit: Int) throws -> [Account] {
         let start = SQL.Value.text(after?.bytes ?? Bytes())
         return try database.read { reader in
-            let dids = try reader.all("SELECT did FROM account WHERE did > \(start) ORDER BY did LIMIT \(limit)") { row in
+            let dids = try reader.all(
+                "SELECT did FROM account WHERE did > \(start) ORDER BY did LIMIT \(limit)"
+            ) { row in
                 guard let did = DID(try row.text(0)) else { throw StorageError.unexpectedColumn(0) }
                 return did
             }

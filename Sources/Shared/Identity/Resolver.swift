@@ -66,7 +66,8 @@ public struct Resolver: Sendable {
         try database.write { writer in
             _ = try writer.run(
                 """
-                INSERT INTO did_document (did, document, fetched_at) VALUES (\(SQL.Value.text(did.bytes)), \(json), \(now))
+                INSERT INTO did_document (did, document, fetched_at)
+                VALUES (\(SQL.Value.text(did.bytes)), \(json), \(now))
                 ON CONFLICT (did) DO UPDATE SET document = excluded.document, fetched_at = excluded.fetched_at
                 """)
         }
