@@ -46,7 +46,7 @@ struct ResponseWriter {
             }
             if isOpen, hasBody, method != .head { isOpen = bytes.withUnsafeBytes { body($0) } }
         case .file(let path):
-            isOpen = text("X-Accel-Redirect: ") && put(path.bytes) && text("\r\n\r\n")
+            isOpen = text("X-Accel-Redirect: ") && path.withUnsafeBytes { put($0) } && text("\r\n\r\n")
         case .stream(let produce):
             if hasBody, let length = response.streamLength {
                 isOpen = isOpen && text("Content-Length: ") && put(max(0, length)) && text("\r\n")
@@ -63,7 +63,7 @@ struct ResponseWriter {
         var isOpen =
             text("Status: ") && put(status) && text(Self.reason(status)) && text("\r\nX-Request-Id: ") && put(id)
         for (name, value) in response.headers {
-            isOpen = isOpen && text("\r\n") && text(name) && text(": ") && put(value.bytes)
+            isOpen = isOpen && text("\r\n") && text(name) && text(": ") && value.withUnsafeBytes { put($0) }
         }
         return isOpen && text("\r\n")
     }

@@ -95,8 +95,8 @@ public struct Call<M: Method> {
 
 /// Who may call a method, and what the method is then told about them.
 ///
-/// The type is the point: a method whose access is `XRPCAccess<Anonymous>` has no account to read, so it can't use
-/// one by mistake, and one that needs an account can't be declared without saying how that is proved.
+/// The type is the point: a method whose access is `XRPCAccess<Anonymous>` has no account to read, so it can't use one
+/// by mistake, and one that needs an account can't be declared without saying how that is proved.
 public struct XRPCAccess<Caller: Sendable>: Sendable {
     /// For the generated list of methods, such as `account(any, deactivated)`.
     public let rule: String

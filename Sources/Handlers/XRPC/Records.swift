@@ -30,10 +30,10 @@ extension XRPCApp {
         try repos.apply(writes, to: grant.did, expecting: commit)
     }
 
-    /// The account that `repo` names, when its records are shown to everyone.
-    func shown(_ repo: ATIdentifier) throws -> DID? {
-        guard let account = try accounts.find(repo), account.state.isActive else { return nil }
-        return account.did
+    /// Whose records `repo` names. A DID is not looked up: the stores show those of active repositories only.
+    func did(of repo: ATIdentifier) throws -> DID? {
+        if case .did(let did) = repo { return did }
+        return try accounts.find(repo)?.did
     }
 }
 
@@ -215,9 +215,7 @@ struct GetRecord: Method {
 
     static func run(_ call: Call<Self>) throws -> Response {
         let input = call.input
-        let absent = Failure(
-            .notFound, "RecordNotFound", "Could not locate record: at://\(input.repo)/\(input.path)")
-        guard let did = try call.app.shown(input.repo) else { throw absent }
+        guard let did = try call.app.did(of: input.repo) else { throw absent(input) }
         let uri = ATURI(did, input.path)
         let found = try call.app.records.get(input.path, of: did) { cid, value -> JSONWriter? in
             if let wanted = input.cid, wanted != cid { return nil }
@@ -230,8 +228,12 @@ struct GetRecord: Method {
             writer.endObject()
             return writer
         }
-        guard let writer = found ?? nil else { throw absent }
+        guard let writer = found ?? nil else { throw absent(input) }
         return .json(writer)
+    }
+
+    private static func absent(_ input: Input) -> Failure {
+        Failure(.notFound, "RecordNotFound", "Could not locate record: at://\(input.repo)/\(input.path)")
     }
 }
 
@@ -259,29 +261,38 @@ struct ListRecords: Method {
 
     static func run(_ call: Call<Self>) throws -> Response {
         let input = call.input
-        guard let did = try call.app.shown(input.repo) else {
-            throw Failure.invalidRequest("Could not find repo: \(input.repo)")
-        }
+        guard let did = try call.app.did(of: input.repo) else { throw unknown(input.repo) }
         let prefix = "at://" + did.bytes + "/" + input.collection.bytes + "/"
-        var last = Bytes()
+        var last: [UInt8] = []
+        last.reserveCapacity(64)
         var writer = JSONWriter(capacity: 32_768)
         writer.beginObject()
         writer.beginArray("records")
-        try call.app.records.list(
-            input.collection, of: did, limit: input.limit, cursor: input.cursor, ascending: input.isReversed
-        ) { rkey, cid, value in
-            last = Bytes(rkey)
-            writer.beginObject()
-            writer.field("uri", prefix + last)
-            writer.field("cid", cid)
-            writer.key("value")
-            try writer.cbor(value)
-            writer.endObject()
+        do {
+            try call.app.records.list(
+                input.collection, of: did, limit: input.limit, cursor: input.cursor, ascending: input.isReversed
+            ) { rkey, cid, value in
+                last.removeAll(keepingCapacity: true)
+                last.append(contentsOf: rkey)
+                writer.beginObject()
+                writer.key("uri")
+                writer.string(prefix, rkey)
+                writer.field("cid", cid)
+                writer.key("value")
+                try writer.cbor(value)
+                writer.endObject()
+            }
+        } catch RepoError.repoNotFound, RepoError.notActive {
+            throw unknown(input.repo)
         }
         writer.endArray()
-        if !last.isEmpty { writer.field("cursor", last) }
+        if !last.isEmpty { writer.field("cursor", Bytes(last)) }
         writer.endObject()
         return .json(writer)
+    }
+
+    private static func unknown(_ repo: ATIdentifier) -> Failure {
+        .invalidRequest("Could not find repo: \(repo)")
     }
 }
 

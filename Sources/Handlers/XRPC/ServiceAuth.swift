@@ -141,26 +141,24 @@ struct GetServiceAuth: Method {
 
     /// Methods that only the person may use, never a service in their name.
     static let protected: Set<Bytes> = [
+        UpdateHandle.nsid, ActivateAccount.nsid, CreateAppPassword.nsid, DeactivateAccount.nsid,
+        GetAccountInviteCodes.nsid, GetSession.nsid, ListAppPasswords.nsid, RevokeAppPassword.nsid,
         "com.atproto.admin.sendEmail", "com.atproto.identity.requestPlcOperationSignature",
-        "com.atproto.identity.signPlcOperation", "com.atproto.identity.updateHandle",
-        "com.atproto.server.activateAccount", "com.atproto.server.confirmEmail",
-        "com.atproto.server.createAppPassword", "com.atproto.server.deactivateAccount",
-        "com.atproto.server.getAccountInviteCodes", "com.atproto.server.getSession",
-        "com.atproto.server.listAppPasswords", "com.atproto.server.requestAccountDelete",
-        "com.atproto.server.requestEmailConfirmation", "com.atproto.server.requestEmailUpdate",
-        "com.atproto.server.revokeAppPassword", "com.atproto.server.updateEmail",
+        "com.atproto.identity.signPlcOperation", "com.atproto.server.confirmEmail",
+        "com.atproto.server.requestAccountDelete", "com.atproto.server.requestEmailConfirmation",
+        "com.atproto.server.requestEmailUpdate", "com.atproto.server.updateEmail",
     ]
 
     /// A whole namespace instead of a list that ages: new chat methods are private as well.
     static func isPrivileged(_ method: Bytes) -> Bool {
-        method.starts(with: "chat.bsky.") || method == "com.atproto.server.createAccount"
+        method.starts(with: "chat.bsky.") || method == CreateAccount.nsid
     }
 
     static func run(_ call: Call<Self>) throws -> Output {
         let (input, caller, app) = (call.input, call.caller, call.app)
         let method = input.method?.bytes
         let now = app.clock.now()
-        if caller.scope == .takenDown, method != "com.atproto.server.createAccount" { throw Failure.badScope }
+        if caller.scope == .takenDown, method != CreateAccount.nsid { throw Failure.badScope }
         if let method {
             if protected.contains(method) {
                 throw Failure.invalidRequest(

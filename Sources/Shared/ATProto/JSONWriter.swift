@@ -51,6 +51,24 @@ public struct JSONWriter {
     }
     public mutating func string(_ string: [UInt8]) { self.string(Bytes(string)) }
 
+    /// One string of two parts, as `string` of both joined, without joining them.
+    public mutating func string(_ first: Bytes, _ rest: UnsafeRawBufferPointer) {
+        first.withUnsafeBytes { first in
+            element(room: (first.count + rest.count) * 6) { out in
+                out[0] = 0x22
+                var out = out + 1
+                if let base = first.baseAddress {
+                    out = JSONText.escape(base, first.count, readable: first.count, to: out)
+                }
+                if let base = rest.baseAddress {
+                    out = JSONText.escape(base, rest.count, readable: rest.count, to: out)
+                }
+                out[0] = 0x22
+                return out + 1
+            }
+        }
+    }
+
     public mutating func integer(_ value: Int64) {
         element { $0 + JSONText.integer(value, to: $0) }
     }

@@ -127,8 +127,8 @@ public struct Bytes: Sendable, RandomAccessCollection, ExpressibleByStringLitera
     public static func + (left: Bytes, right: Bytes) -> Bytes {
         var joined: [UInt8] = []
         joined.reserveCapacity(left.count + right.count)
-        joined.append(contentsOf: left)
-        joined.append(contentsOf: right)
+        left.withUnsafeBytes { joined.append(contentsOf: $0) }
+        right.withUnsafeBytes { joined.append(contentsOf: $0) }
         return Bytes(joined)
     }
 }

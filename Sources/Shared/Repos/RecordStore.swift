@@ -11,16 +11,19 @@ public struct RecordStore: Sendable {
 
     public init(database: any Database) { self.database = database }
 
-    /// The record at `path`, or nil when there is none. The bytes are DAG-CBOR, valid inside `body` only.
-    ///
-    /// Throws `RepoError.repoNotFound`.
+    /// The record at `path`, or nil when there is none or the repository is not active. The bytes are DAG-CBOR, valid
+    /// inside `body` only.
     public func get<Result>(
         _ path: RepoPath, of did: DID, _ body: (CID, UnsafeRawBufferPointer) throws -> Result
     ) throws -> Result? {
         try database.read { reader in
-            let repo = try RepoState.find(did, reader).id
-            return try reader.first("SELECT cid, value FROM record WHERE repo = \(repo) AND key = \(path.bytes)") {
-                row in
+            // One statement: this is what a PDS answers most.
+            try reader.first(
+                """
+                SELECT record.cid, record.value FROM repo JOIN record ON record.repo = repo.id
+                WHERE repo.did = \(did.sql) AND repo.status = 'active' AND record.key = \(path.bytes)
+                """
+            ) { row in
                 let cid = try row.cid(0)
                 return try row.withBytes(1) { try body(cid, $0) }
             }
@@ -30,17 +33,18 @@ public struct RecordStore: Sendable {
     /// Records of `collection`, the newest key first; `ascending` turns that round. After `cursor`, a record key.
     ///
     /// `body` gets the record key, the CID and DAG-CBOR, all valid inside it only, at most `limit` times.
-    /// Throws `RepoError.repoNotFound`.
+    /// Throws `RepoError.repoNotFound`, and `notActive` when the repository is not shown.
     public func list(
         _ collection: NSID, of did: DID, limit: Int, cursor: Bytes? = nil, ascending: Bool = false,
         _ body: (UnsafeRawBufferPointer, CID, UnsafeRawBufferPointer) throws -> Void
     ) throws {
         try database.read { reader in
-            let repo = try RepoState.find(did, reader).id
             let prefix = collection.bytes + "/"
             let limit = min(max(limit, 0), Self.limitMax)
-            let statement = Self.statement(repo, prefix, limit: limit, cursor: cursor, ascending: ascending)
+            let statement = Self.statement(did, prefix, limit: limit, cursor: cursor, ascending: ascending)
+            var isEmpty = true
             try reader.each(statement) { row in
+                isEmpty = false
                 let cid = try row.cid(1)
                 try row.withBytes(0) { key in
                     guard key.count > prefix.count else { throw RepoError.corrupt("record key") }
@@ -49,24 +53,30 @@ public struct RecordStore: Sendable {
                 }
                 return true
             }
+            if isEmpty {
+                let state = try RepoState.find(did, reader)
+                guard state.status == .active else { throw RepoError.notActive(did, state.status) }
+            }
         }
     }
 
     private static func statement(
-        _ repo: Int, _ prefix: Bytes, limit: Int, cursor: Bytes?, ascending: Bool
+        _ did: DID, _ prefix: Bytes, limit: Int, cursor: Bytes?, ascending: Bool
     ) -> SQL {
         // Keys of a collection lie between `collection/` and `collection0`: 0 is the byte after the slash.
         let end = prefix.upTo(prefix.count - 1) + "0"
         if ascending {
             return """
                 SELECT key, cid, value FROM record
-                WHERE repo = \(repo) AND key > \(cursor.map { prefix + $0 } ?? prefix) AND key < \(end)
+                WHERE repo = (SELECT id FROM repo WHERE did = \(did.sql) AND status = 'active')
+                AND key > \(cursor.map { prefix + $0 } ?? prefix) AND key < \(end)
                 ORDER BY key LIMIT \(limit)
                 """
         }
         return """
             SELECT key, cid, value FROM record
-            WHERE repo = \(repo) AND key > \(prefix) AND key < \(cursor.map { prefix + $0 } ?? end)
+            WHERE repo = (SELECT id FROM repo WHERE did = \(did.sql) AND status = 'active')
+            AND key > \(prefix) AND key < \(cursor.map { prefix + $0 } ?? end)
             ORDER BY key DESC LIMIT \(limit)
             """
     }

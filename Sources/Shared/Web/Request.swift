@@ -56,9 +56,21 @@ public struct Headers: Sendable {
     }
 
     /// The only value of `name` (lower case), or nil. The host refuses a second one of every field.
-    public subscript(_ name: Bytes) -> Bytes? {
-        for slot in slots where slot.name.count == name.count && slice(slot.name) == name {
-            return slice(slot.value)
+    public subscript(_ name: StaticString) -> Bytes? {
+        name.withUTF8Buffer { value(of: $0) }
+    }
+
+    /// The same for a name that is not known at compile time.
+    @_disfavoredOverload public subscript(_ name: Bytes) -> Bytes? {
+        name.withUnsafeBytes { raw in value(of: raw.bindMemory(to: UInt8.self)) }
+    }
+
+    private func value(of name: UnsafeBufferPointer<UInt8>) -> Bytes? {
+        for slot in slots where slot.name.count == name.count {
+            let isName = storage.withUnsafeBufferPointer {
+                $0[Int(slot.name.lowerBound)..<Int(slot.name.upperBound)].elementsEqual(name)
+            }
+            if isName { return slice(slot.value) }
         }
         return nil
     }

@@ -2,16 +2,36 @@ public import Base
 
 /// A header value without control bytes: the only thing that a response header can hold.
 public struct HeaderValue: Sendable, ExpressibleByStringLiteral {
-    public let bytes: Bytes
+    /// Literals stay where the program has them: most of an answer's headers cost no allocation.
+    private enum Storage: Sendable {
+        case literal(StaticString)
+        case bytes(Bytes)
+    }
+    private let storage: Storage
 
     /// nil when a byte is a control (RFC 9110 §5.5): refused, never stripped.
     public init?(_ bytes: Bytes) {
         for byte in bytes where byte < 0x20 || byte == 0x7F { return nil }
-        self.bytes = bytes
+        storage = .bytes(bytes)
     }
 
-    public init(stringLiteral value: StaticString) { bytes = Bytes(stringLiteral: value) }
-    public init(_ number: Int) { bytes = Bytes(String(number)) }
+    public init(stringLiteral value: StaticString) { storage = .literal(value) }
+    public init(_ number: Int) { storage = .bytes(Bytes(String(number))) }
+
+    public var bytes: Bytes {
+        switch storage {
+        case .literal(let text): Bytes(stringLiteral: text)
+        case .bytes(let bytes): bytes
+        }
+    }
+
+    /// Lets `body` see the value without a copy.
+    public func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        switch storage {
+        case .literal(let text): text.withUTF8Buffer { body(UnsafeRawBufferPointer($0)) }
+        case .bytes(let bytes): bytes.withUnsafeBytes { body($0) }
+        }
+    }
 }
 
 /// Takes the pieces of a streamed body. Throws when the client has gone; the writer must then stop.
