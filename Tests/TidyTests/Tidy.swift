@@ -142,6 +142,48 @@ enum Tidy {
         }
     }
 
+    /// Modules of the toolchain that any target may import.
+    static let toolchain: Set<String> = ["Glibc", "Synchronization"]
+
+    /// Every import of a source file is in its target's own list in Package.swift. SwiftPM's check lets a target import
+    /// what one of its dependencies depends on: handlers would reach Storage through the domains.
+    static func undeclaredImports(in files: [SourceFile], package: String) -> [Finding] {
+        let targets = declaredTargets(package).sorted { $0.path.count > $1.path.count }
+        var found: [Finding] = []
+        for file in files {
+            guard let target = targets.first(where: { file.path.hasPrefix("\($0.path)/") }) else { continue }
+            for (number, line) in file.lines.enumerated() {
+                let words = SourceFile.code(line).split(separator: " ")
+                guard let at = words.firstIndex(of: "import"), at <= 2, at + 1 < words.count else { continue }
+                let module = words[at + 1].split(separator: ".").first.map(String.init) ?? ""
+                guard !toolchain.contains(module), !target.dependencies.contains(module) else { continue }
+                found.append(
+                    Finding(
+                        place: "\(file.path):\(number + 1)",
+                        message: "imports \(module), which Package.swift does not list for it"))
+            }
+        }
+        return found
+    }
+
+    struct DeclaredTarget: Equatable {
+        let path: String
+        let dependencies: Set<String>
+    }
+
+    /// The targets under Sources and what Package.swift lists for each: `.shared("Name", […])`, and
+    /// `name: "Name", dependencies: […], path: "…"`.
+    static func declaredTargets(_ package: String) -> [DeclaredTarget] {
+        func names(_ list: Substring) -> Set<String> { Set(list.matches(of: /"([^"]+)"/).map { String($0.output.1) }) }
+        let shared = package.matches(of: /\.shared\(\s*"(\w+)",\s*\[([^\]]*)\]/).map {
+            DeclaredTarget(path: "Sources/Shared/\($0.output.1)", dependencies: names($0.output.2))
+        }
+        let others = package.matches(
+            of: /name:\s*"[^"]+",\s*dependencies:\s*\[([^\]]*)\],\s*path:\s*"(Sources\/[^"]+)"/
+        ).map { DeclaredTarget(path: String($0.output.2), dependencies: names($0.output.1)) }
+        return shared + others
+    }
+
     /// A namespaced identifier of a method or a record type is written once; everything else refers to it.
     static func repeatedNSIDs(in files: [SourceFile]) -> [Finding] {
         var places: [String: [String]] = [:]

@@ -32,6 +32,17 @@ import Testing
         #expect(Tidy.machinePaths(in: Self.sources + Self.c + Self.tests + Self.others) == [])
     }
     @Test func aCLibraryHasOneImporter() { #expect(Tidy.cLibraryImporters(in: Self.sources) == []) }
+    @Test func aTargetImportsWhatItDeclares() throws {
+        let package = try String(contentsOf: Self.root.appending(path: "Package.swift"), encoding: .utf8)
+        let targets = Tidy.declaredTargets(package)
+        #expect(targets.count >= 16, "the list in Package.swift is not read: \(targets.map(\.path))")
+        #expect(Tidy.undeclaredImports(in: Self.sources, package: package) == [])
+        let planted = SourceFile(path: "Sources/Handlers/XRPC/Planted.swift", text: "internal import Storage")
+        #expect(Tidy.undeclaredImports(in: [planted], package: package).count == 1)
+        let allowed = SourceFile(path: "Sources/Handlers/XRPC/Planted.swift", text: "public import Web\nimport Glibc")
+        #expect(Tidy.undeclaredImports(in: [allowed], package: package) == [])
+    }
+
     @Test func anNSIDIsSpelledOnce() { #expect(Tidy.repeatedNSIDs(in: Self.sources) == []) }
 
     @Test func grantsAreMadeInOneFile() {
