@@ -82,18 +82,20 @@ let package = Package(
         .testTarget(name: "ATProtoRepoTests", dependencies: ["ATProto", "Base", "Crypto"]),
 
         // MARK: Tests of Storage
+        .target(name: "ChildProcess", path: "Tests/Support/ChildProcess"),
         .target(name: "TestSupport", dependencies: ["Base", "Storage"], path: "Tests/Support/TestSupport"),
         .target(name: "CFaultVFS", path: "Tests/Support/CFaultVFS"),
         .executableTarget(
             name: "storage-crash-child", dependencies: ["Base", "Storage"], path: "Tests/StorageCrashChild"),
         .testTarget(
-            name: "StorageTests", dependencies: ["Base", "CFaultVFS", "Storage", "TestSupport", "storage-crash-child"],
+            name: "StorageTests",
+            dependencies: ["Base", "CFaultVFS", "ChildProcess", "Storage", "TestSupport", "storage-crash-child"],
             path: "Tests/StorageTests"),
         .testTarget(
             name: "BudgetTests", dependencies: ["Base", "Storage", "TestSupport", "Web"], path: "Tests/BudgetTests"),
 
         // MARK: Tests of Net and Stream
-        .testTarget(name: "NetTests", dependencies: ["Base", "Net"], path: "Tests/NetTests"),
+        .testTarget(name: "NetTests", dependencies: ["Base", "ChildProcess", "Net"], path: "Tests/NetTests"),
         .testTarget(name: "StreamTests", dependencies: ["Base", "Net", "Stream"], path: "Tests/StreamTests"),
 
         // MARK: Tests of Web and FastCGI
@@ -106,13 +108,15 @@ let package = Package(
             name: "bench-empty-responder", dependencies: ["Base", "FastCGI", "Web"], path: "Tests/Bench/EmptyResponder"),
         .testTarget(
             name: "FastCGITests",
-            dependencies: ["Base", "CSystem", "ExchangeSupport", "FastCGI", "Web", "host-fixture"]),
+            dependencies: ["Base", "CSystem", "ChildProcess", "ExchangeSupport", "FastCGI", "Web", "host-fixture"]),
         .testTarget(name: "WebTests", dependencies: ["Base", "Web"]),
 
         // MARK: Tests of Identity, Accounts, Hosting
         .testTarget(
             name: "AccountsTests",
-            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Net", "Storage", "TestSupport"]),
+            dependencies: [
+                "ATProto", "Accounts", "Base", "ChildProcess", "Crypto", "Identity", "Net", "Storage", "TestSupport",
+            ]),
 
         // MARK: Tests of Repos
         .testTarget(

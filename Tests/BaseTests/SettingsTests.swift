@@ -217,7 +217,9 @@ import Testing
                 for match in text.matches(of: /SKYSTEAD_[A-Z0-9_]*[A-Z0-9]/) {
                     var key = String(match.output)
                     if !known.contains(key), key.hasSuffix("_FILE") { key.removeLast(5) }
-                    let isOther = others.contains(key) || Settings.isScriptVariable(Bytes(key))
+                    let isOther =
+                        others.contains(key) || Settings.isScriptVariable(Bytes(key + "_"))
+                        || Settings.isScriptVariable(Bytes(key))
                     #expect(known.contains(key) || isOther, "\(folder)/\(name) names \(key)")
                 }
             }

@@ -31,7 +31,11 @@ class Load(threading.Thread):
         self.stack = stack
         status, _, body = stack.call(
             "com.atproto.server.createAccount",
-            {"handle": f"load{number}{stack.handle_domain}", "email": f"l{number}@example.com", "password": "long enough"},
+            {
+                "handle": f"load{number}{stack.handle_domain}",
+                "email": f"l{number}@example.com",
+                "password": "long enough",
+            },
         )
         if status != 200:
             raise RuntimeError(body)

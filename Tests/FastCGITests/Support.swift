@@ -1,4 +1,5 @@
 internal import CSystem
+internal import ChildProcess
 internal import ExchangeSupport
 internal import Foundation
 internal import Glibc
@@ -34,15 +35,13 @@ final class Fixture {
     func start(
         _ arguments: [String], environment: [String: String] = [:], standardInput: FileHandle = .nullDevice
     ) throws -> Running {
-        let process = Process()
-        process.executableURL = Self.program
-        process.arguments = arguments
-        process.environment = environment.merging(["NOTIFY_SOCKET": directory + "/notify"]) { $1 }
-        process.standardInput = standardInput
         let log = directory + "/log-\(running.count)"
         try #require(FileManager.default.createFile(atPath: log, contents: nil))
-        process.standardError = FileHandle(forWritingAtPath: log)
-        try process.run()
+        let errors = try #require(FileHandle(forWritingAtPath: log))
+        let process = try ChildProcess(
+            [Self.program.path] + arguments,
+            environment: environment.merging(["NOTIFY_SOCKET": directory + "/notify"]) { $1 },
+            input: standardInput.fileDescriptor, error: errors.fileDescriptor)
         let started = Running(process: process, log: log)
         running.append(started)
         return started
@@ -92,26 +91,26 @@ final class Fixture {
 
 /// A started host-fixture.
 final class Running {
-    private let process: Process
+    private let process: ChildProcess
     private let log: String
 
-    init(process: Process, log: String) {
+    init(process: ChildProcess, log: String) {
         self.process = process
         self.log = log
     }
 
     /// Sends a signal and returns the exit status.
     func end(_ signal: Int32) -> Int32 {
-        Glibc.kill(process.processIdentifier, signal)
+        process.signal(signal)
         return wait()
     }
 
-    func wait() -> Int32 {
-        process.waitUntilExit()
-        return process.terminationReason == .exit ? process.terminationStatus : -1
-    }
+    func wait() -> Int32 { process.exitStatus ?? -1 }
 
-    func kill() { if process.isRunning { Glibc.kill(process.processIdentifier, SIGKILL) } }
+    func kill() {
+        process.signal(SIGKILL)
+        process.wait()
+    }
 
     var errorText: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
 }

@@ -1,4 +1,5 @@
 import Base
+import ChildProcess
 import Foundation
 import Glibc
 import Testing
@@ -225,18 +226,17 @@ final class TLSServer: Sendable {
     let port: Int
     let authorityFile: String
     private let input = Pipe()
+    private let process: ChildProcess
 
     init() throws {
         let directory = NSTemporaryDirectory() + "skystead-tls-\(getpid())"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         authorityFile = directory + "/ca.pem"
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["python3", "-c", Self.script, directory]
         let output = Pipe()
-        process.standardInput = input
-        process.standardOutput = output
-        try process.run()
+        process = try ChildProcess(
+            ["python3", "-c", Self.script, directory], environment: ProcessInfo.processInfo.environment,
+            input: input.fileHandleForReading.fileDescriptor, output: output.fileHandleForWriting.fileDescriptor)
+        try output.fileHandleForWriting.close()
         // The first line is the port; it is written when the server listens.
         var line: [UInt8] = []
         while let byte = try output.fileHandleForReading.read(upToCount: 1)?.first, byte != 10 { line.append(byte) }

@@ -1,5 +1,7 @@
 import Base
+import ChildProcess
 import Foundation
+import Glibc
 import Storage
 import TestSupport
 import Testing
@@ -31,23 +33,21 @@ import Testing
 
     /// Runs the child until it has acknowledged `count` writes, kills it and returns every line it had written.
     private func killed(_ fresh: TestDatabase, after count: Int) throws -> [String] {
-        let process = Process()
         let child: URL = try #require(Self.child, "storage-crash-child was not built")
-        process.executableURL = child
-        process.arguments = [fresh.engine.rawValue, fresh.location, fresh.schema, "16"]
         let pipe = Pipe()
-        process.standardOutput = pipe
-        try process.run()
+        let process = try ChildProcess(
+            [child.path, fresh.engine.rawValue, fresh.location, fresh.schema, "16"],
+            environment: ProcessInfo.processInfo.environment, output: pipe.fileHandleForWriting.fileDescriptor)
+        try pipe.fileHandleForWriting.close()
         var output = Data()
         while output.count(where: { $0 == 0x0A }) < count {
             let part = pipe.fileHandleForReading.availableData
             if part.isEmpty { break }
             output.append(part)
         }
-        kill(process.processIdentifier, SIGKILL)
+        process.signal(SIGKILL)
         output.append(pipe.fileHandleForReading.readDataToEndOfFile())
-        process.waitUntilExit()
-        #expect(process.terminationReason == .uncaughtSignal && process.terminationStatus == SIGKILL)
+        #expect(process.endingSignal == SIGKILL)
         // The last line may be cut.
         return String(decoding: output, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: true)
             .map(String.init)

@@ -90,7 +90,9 @@ public struct Settings: Sendable {
 
     /// Variables of the project's scripts and tests, which may stand in the environment beside the settings.
     static func isScriptVariable(_ key: Bytes) -> Bool {
-        key == "SKYSTEAD_SHARED_DIR" || key == "SKYSTEAD_BUILD" || key.starts(with: "SKYSTEAD_TEST_") || key.starts(with: "SKYSTEAD_POSTGRES_")
+        let names: [Bytes] = ["SKYSTEAD_SHARED_DIR", "SKYSTEAD_BUILD"]
+        let prefixes: [Bytes] = ["SKYSTEAD_TEST_", "SKYSTEAD_POSTGRES_"]
+        return names.contains(key) || prefixes.contains { key.starts(with: $0) }
     }
 
     /// Pairs that need each other, and values that are safe on one machine only.
