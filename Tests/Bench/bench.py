@@ -152,7 +152,8 @@ class Bench:
         port = self.stack.port + 50
         parameters = os.path.join(ROOT, "conf", "nginx", "skystead_fastcgi_params")
         locations = "".join(
-            f"location /{name} {{ include {parameters}; fastcgi_pass unix:{path}; }}\n" for name, path in sockets.items()
+            f"location /{name} {{ include {parameters}; fastcgi_pass unix:{path}; }}\n"
+            for name, path in sockets.items()
         )
         configuration = self.lines(
             "empty/nginx.conf",
@@ -161,7 +162,8 @@ class Bench:
                 "user root;" if os.geteuid() == 0 else "",
                 "events { worker_connections 1024; }",
                 f"http {{ access_log off; client_body_temp_path {directory}/body; fastcgi_temp_path {directory}/temp;",
-                f"proxy_temp_path {directory}/proxy; uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;",
+                f"proxy_temp_path {directory}/proxy; uwsgi_temp_path {directory}/uwsgi;",
+                f"scgi_temp_path {directory}/scgi;",
                 "sendfile on; fastcgi_buffer_size 16k; fastcgi_buffers 16 16k;",
                 f"server {{ listen 127.0.0.1:{port} backlog=1024;",
                 f"location /file {{ root {directory}; }}",
@@ -408,7 +410,8 @@ class Bench:
             + ", ".join(f"{slope:.2f}" for slope in slopes),
             flush=True,
         )
-        sides = {name: self.tokens("token-" + name, [account]) for name, account in (("large", large), ("small", small))}
+        accounts = {"large": large, "small": small}
+        sides = {name: self.tokens("token-" + name, [account]) for name, account in accounts.items()}
 
         def creating(name):
             result, cpu = self.responder_cpu(
@@ -478,7 +481,11 @@ class Bench:
             body = bytes([number[0] & 255, number[0] >> 8]) + content[number[0] % 8][2:]
             started = time.monotonic()
             self.api.call(
-                "POST", "/xrpc/com.atproto.repo.uploadBlob", token=token, raw=body, content_type="application/octet-stream"
+                "POST",
+                "/xrpc/com.atproto.repo.uploadBlob",
+                token=token,
+                raw=body,
+                content_type="application/octet-stream",
             )
             return size / (time.monotonic() - started) / 1e6
 
@@ -575,7 +582,8 @@ class Bench:
         detail = ", ".join(
             f"{name} {proportional_kib(group) / 1024:.1f}" for name, group in self.stack.pids().items()
         )
-        self.table.add("whole stack idle", f"{total:.1f} MiB ({detail})", "–", "–", "≤ 60 MB", total * 1.048576 <= 60)
+        good = total * 1.048576 <= 60
+        self.table.add("whole stack idle", f"{total:.1f} MiB ({detail})", "–", "–", "≤ 60 MB", good)
         for name, command in {
             "skystead-fcgi xrpc": "skystead-fcgi xrpc",
             "skystead-worker stream": "skystead-worker stream",

@@ -52,7 +52,8 @@ def wrk(url, connections, seconds, script=None, environment=None, threads=1):
 
 def limits(*words):
     """One line of JSON of the C program with what the parts below can do."""
-    return json.loads(subprocess.run([os.environ["BENCH_LIMITS"], *map(str, words)], capture_output=True, text=True, check=True).stdout)
+    command = [os.environ["BENCH_LIMITS"], *map(str, words)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def in_turn(sides, rounds):
@@ -81,7 +82,8 @@ class Table:
 
     def add(self, measure, ours, other, ratio, reach, good):
         self.rows.append((measure, ours, other, ratio, reach, good))
-        print(f"{'ok    ' if good else 'MISSED'} {measure}: {ours} against {other}; {ratio} (to reach: {reach})", flush=True)
+        word = "ok    " if good else "MISSED"
+        print(f"{word} {measure}: {ours} against {other}; {ratio} (to reach: {reach})", flush=True)
 
     def missing(self, measure, why):
         self.rows.append((measure, "–", "–", "–", why, None))

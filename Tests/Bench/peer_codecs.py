@@ -80,7 +80,8 @@ def cbor(path):
         for value in values:
             libipld.encode_dag_cbor(value)
         encoding.append(size / (time.process_time() - start))
-    print(json.dumps({"decode_mb_per_second": statistics.median(decoding), "encode_mb_per_second": statistics.median(encoding)}))
+    rates = {"decode": decoding, "encode": encoding}
+    print(json.dumps({f"{name}_mb_per_second": statistics.median(found) for name, found in rates.items()}))
 
 
 def layer(text):

@@ -3,9 +3,9 @@
     crash.py --kills 50 [--web nginx|caddy] [--database sqlite|postgres] [--seed N]
 
 Clients write without pause, each to its own account, and note every request and every answer. A follower reads the
-firehose and takes its cursor up again whenever the connection breaks. A kill counts only when it was inside a write: for
-the responder and the web server at least one request in flight at that moment must have been left without an answer,
-for the stream worker the follower's connection must have broken while writes were in flight.
+firehose and takes its cursor up again whenever the connection breaks. A kill counts only when it was inside a write:
+for the responder and the web server at least one request in flight at that moment must have been left without an
+answer, for the stream worker the follower's connection must have broken while writes were in flight.
 
 Afterwards: every acknowledged write is there, every unanswered one is there whole or not at all, every repository is
 well formed with the root that its records give, and the follower saw each commit once, in order, without a gap.
@@ -323,9 +323,10 @@ def report(stack, writers, follower, counted, tried):
     for writer in writers:
         commit = writer.check(client, signing_key(client, writer.did))
         demand(follower.checker.heads[writer.did] == (commit["rev"], commit["data"]), "the stream's head is another")
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counted.items())
     print(
-        f"{sum(counted.values())} kills inside a write ({', '.join(f'{count} {kind}' for kind, count in counted.items())}"
-        f"; {tried} tried), {sum(writer.acknowledged for writer in writers)} acknowledged writes,"
+        f"{sum(counted.values())} kills inside a write ({kinds}; {tried} tried),"
+        f" {sum(writer.acknowledged for writer in writers)} acknowledged writes,"
         f" {sum(writer.unanswered for writer in writers)} unanswered, {follower.checker.commits} commits on the stream"
         f" over {follower.breaks} broken connections: nothing lost, skipped or repeated"
     )
