@@ -669,6 +669,11 @@ def main():
             ):
                 if not chosen or name in chosen:
                     getattr(bench, name)()
+        except BaseException:
+            print("skystead up:", stack.process.poll(), file=sys.stderr)
+            for log in sorted(stack.directory.glob("*.log")) + sorted(stack.directory.glob("data/log/*.log")):
+                print(f"the end of {log.name}:\n" + "\n".join(log.read_text().splitlines()[-12:]), file=sys.stderr)
+            raise
         finally:
             stack.stop()
     print("\n" + table.markdown())

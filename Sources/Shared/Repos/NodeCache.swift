@@ -17,7 +17,7 @@ public final class NodeCache: Sendable {
     private let generationSizeMax: Int
 
     /// `sizeMax`: bytes of memory, about.
-    public init(sizeMax: Int = 64 << 20) {
+    public init(sizeMax: Int = 32 << 20) {
         generationSizeMax = max(1, sizeMax / 2 / Self.shardCount)
         shards = (0..<Self.shardCount).map { _ in Guarded(Generations()) }
     }

@@ -34,7 +34,7 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
     ]
     /// There is a reader for each thread: theirs is small.
     static let readerSettings: [Setting] = [
-        Setting(statement: "PRAGMA cache_size = -4096", query: "PRAGMA cache_size", wanted: "-4096")
+        Setting(statement: "PRAGMA cache_size = -2048", query: "PRAGMA cache_size", wanted: "-2048")
     ]
 
     /// The most prepared statements kept on a connection.
