@@ -170,6 +170,17 @@ import Testing
         #expect(!credential.dump.contains("sesame"))
     }
 
+    @Test func theSettingsCanBeHandedOnAsAFile() throws {
+        let given = try Self.load([
+            "SKYSTEAD_PORT": "81", "SKYSTEAD_ADMIN_PASSWORD": "open sesame", "SKYSTEAD_CONTACT_EMAIL": "it's",
+        ])
+        let text = String(decoding: given.fileContents, as: UTF8.self)
+        #expect(text == "SKYSTEAD_PORT='81'\nSKYSTEAD_ADMIN_PASSWORD='open sesame'\n")
+        let again = try Self.load(Self.file, files: ["f": text])
+        #expect(again[Settings.port] == 81)
+        #expect(again[Settings.adminPassword]?.withBytes { $0 } == Array("open sesame".utf8))
+    }
+
     @Test func theDumpHasEveryKeyOnce() throws {
         let lines = try Self.load(["SKYSTEAD_PORT": "81"]).dump.split(separator: "\n")
         #expect(lines.count == Settings.rows.count)

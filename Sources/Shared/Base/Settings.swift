@@ -68,6 +68,15 @@ public struct Settings: Sendable {
         }
     }
 
+    /// The settings of this process, with `path` for the settings file unless the environment names another.
+    public static func ofProcess(file path: String) throws(Invalid) -> Settings {
+        let given = Environment.pairs
+        let named = given.contains { $0.0 == Bytes(file.key) }
+        return try load(environment: named ? given : given + [(Bytes(file.key), Bytes(path))]) {
+            path throws(SystemError) in Bytes(try Files.read(path, sizeMax: fileSizeMax))
+        }
+    }
+
     /// Reads `environment`, then the file that it names, then files that hold secrets; `read` gives a file's bytes.
     /// Throws `Invalid` with every problem at once.
     public static func load(
@@ -125,6 +134,21 @@ extension Settings {
                 if row.secret { given.map { _ in "•••" } ?? "" } else { given?.value.description ?? row.fallback ?? "" }
             return "\(row.key)=\(shown)  # \(given?.source ?? .default)\n"
         }.joined()
+    }
+}
+
+extension Settings {
+    /// The settings that were given, as a settings file: for handing them on to another process of the same service.
+    /// It holds secrets. A value that no such file can hold is left out.
+    public var fileContents: [UInt8] {
+        var out: [UInt8] = []
+        for row in Self.rows where row.key != Self.file.key {
+            guard let value = values[row.key]?.value,
+                !value.contains(where: { $0 < 0x20 || [0x27, 0x5C, 0x24, 0x60].contains($0) })
+            else { continue }
+            out += Array("\(row.key)='".utf8) + value.array + Array("'\n".utf8)
+        }
+        return out
     }
 }
 

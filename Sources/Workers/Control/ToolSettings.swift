@@ -4,15 +4,24 @@ internal import Glibc
 
 /// The settings of this run of the tool.
 enum ToolSettings {
-    /// Throws `ToolError` with every problem in one message.
+    /// Throws `ToolError` with every problem in one message. While `up` runs for the same data, its settings count
+    /// where nothing else is said: a command in another terminal means that service.
     static func load() throws(ToolError) -> Settings {
         do throws(Settings.Invalid) {
-            return try Settings.ofProcess()
+            let settings = try Settings.ofProcess()
+            let paths = Paths(settings)
+            guard UpLock.front(paths, settings) != nil, Files.exists(file(paths)) else { return settings }
+            return try Settings.ofProcess(file: file(paths))
         } catch {
             throw ToolError(
                 error.problems.joined(separator: "\nskystead: "), remedy: "docs/skystead-settings.md has every key")
         }
     }
+}
+
+extension ToolSettings {
+    /// Where `up` leaves the settings that it was given: for its owner only.
+    static func file(_ paths: Paths) -> String { "\(paths.run)/up.env" }
 }
 
 /// The lock that `up` holds while it runs, so that there is one, and so that other commands find its web server.

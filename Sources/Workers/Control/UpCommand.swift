@@ -52,6 +52,7 @@ struct Up {
         try paths.makeDirectories()
         try Files.makeDirectory(paths.logs, mode: 0o750)
         try UpLock.take(paths)
+        try Files.write(settings.fileContents, to: ToolSettings.file(paths), mode: 0o600)
         try MigrateCommand.migrate(settings, paths, output, quiet: true)
         let supervisor = try Supervisor(
             plans: try plans(), environment: environment(), notifyPath: "\(paths.run)/notify.sock",
