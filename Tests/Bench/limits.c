@@ -99,7 +99,6 @@ static void open_database(const char *path) {
             "STRICT, WITHOUT ROWID");
     execute("CREATE TABLE mst_pack (repo INTEGER, rev TEXT, bytes BLOB, PRIMARY KEY (repo, rev)) STRICT");
     execute("CREATE TABLE event (seq INTEGER PRIMARY KEY, did TEXT, kind TEXT, created_at INTEGER, payload BLOB) STRICT");
-    execute("CREATE INDEX event_by_account ON event (did)");
     for (int i = 1; i <= 64; i++) {
         char sql[200];
         snprintf(sql, sizeof sql, "INSERT INTO repo VALUES (%d, 'did:plc:abcdefghijklmnopqrst%04d', '', x'', x'', x'')", i, i);

@@ -114,7 +114,7 @@ public struct EventStore: Sendable {
         }
     }
 
-    /// Removes what the stream still holds of an account that is deleted or taken down: nobody new may get it.
+    /// Removes what the stream still holds of an account that is deleted: nobody new may get it. Reads the window.
     public func remove(of did: DID, in writer: any Writer) throws {
         try writer.run("DELETE FROM event WHERE did = \(did.sql)")
     }

@@ -14,8 +14,13 @@ enum WorkerProgram {
                 try StreamWorker.run(settings, log: log)
                 return 0
             }
+        case ["collect"]:
+            return Processes.run { settings, log in
+                try CollectWorker.run(settings, log: log)
+                return 0
+            }
         default:
-            Log.standardError.error("usage", ["expected": "skystead-worker stream"])
+            Log.standardError.error("usage", ["expected": "skystead-worker stream | collect"])
             return usage
         }
     }

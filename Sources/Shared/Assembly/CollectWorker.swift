@@ -1,0 +1,38 @@
+public import Base
+internal import Repos
+internal import Web
+
+/// `skystead-worker collect`: removes what is kept for a time only, once, and ends. A timer runs it.
+///
+/// Two at once do no harm: each step is a transaction that removes what it finds.
+public enum CollectWorker {
+    /// Events older than the window, blobs that no record has named for longer than the grace, budgets that are over.
+    /// Needs no keys. Throws what the database and the files throw; what was removed before stays removed.
+    public static func run(_ settings: Settings, log: Log) throws {
+        let paths = Paths(settings)
+        let clock = Clock.system
+        let database = try Databases.openForService(settings, paths, log: log)
+        let window = Int64(settings[Settings.eventWindowHours]) * 3_600
+
+        let events = EventStore(database: database, clock: clock)
+        let eventCount = try all { try events.trim(before: clock.now().adding(seconds: -window)) }
+        let blobs = try BlobStore(
+            database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax])
+        let blobCount = try all { try blobs.purge() }
+        let budgets = BudgetStore(database)
+        let budgetCount = try all { try budgets.trim(now: clock.now()) }
+        log.info(
+            "collect.done",
+            ["events": .integer(eventCount), "blobs": .integer(blobCount), "budgets": .integer(budgetCount)])
+    }
+
+    /// Repeats a step of bounded size until it finds nothing more; returns how many there were.
+    private static func all(_ step: () throws -> Int) throws -> Int {
+        var count = 0
+        while true {
+            let removed = try step()
+            if removed == 0 { return count }
+            count += removed
+        }
+    }
+}
