@@ -41,7 +41,9 @@ class CollectTests(unittest.TestCase):
             stack.environment["SKYSTEAD_DATA_DIR"] = str(stack.directory / "nowhere")
             done = self.collect(stack, "collect")
             self.assertNotEqual(done.returncode, 0)
-            self.assertIn("nowhere", done.stderr)
+            # What is wrong, and what to do about it.
+            self.assertIn("unable to open database file", done.stderr)
+            self.assertIn('remedy="skystead check"', done.stderr)
 
 
 if __name__ == "__main__":
