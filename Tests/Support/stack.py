@@ -59,6 +59,12 @@ class Stack:
         self.port = port or free_port()
         self.base_url = f"http://localhost:{self.port}"
         self.data_dir = self.directory / "data"
+        # First, because it may raise: nothing runs yet that would be left behind.
+        self.database_name = database_url = None
+        if database == "postgres":
+            self.database_name = f"sky_{os.getpid()}_{self.port}"
+            url = postgres(f"CREATE DATABASE {self.database_name}")
+            database_url = url.rsplit("/", 1)[0] + "/" + self.database_name
         self.plc_process = subprocess.Popen(
             [sys.executable, ROOT / "Tests/Support/plc_directory.py", "--port", "0"],
             stdout=subprocess.PIPE,
@@ -78,11 +84,8 @@ class Stack:
             "SKYSTEAD_RATE_LIMITS": "no",
             **(settings or {}),
         }
-        self.database_name = None
-        if database == "postgres":
-            self.database_name = f"sky_{os.getpid()}_{self.port}"
-            url = postgres(f"CREATE DATABASE {self.database_name}")
-            self.environment["SKYSTEAD_DATABASE_URL"] = url.rsplit("/", 1)[0] + "/" + self.database_name
+        if database_url:
+            self.environment["SKYSTEAD_DATABASE_URL"] = database_url
         self.process = None
 
     def __enter__(self):
