@@ -43,4 +43,11 @@ import Testing
         #expect(Bytes([0xC0, 0xAF]).text == nil)
         #expect(Bytes("é").text == "é")
     }
+
+    @Test(arguments: [
+        (" a b ", "a b"), ("\t a", "a"), ("a", "a"), ("", ""), (" \t ", ""), ("\u{A0}a", "\u{A0}a"), ("\na", "\na"),
+    ])
+    func trimmingTakesOnlyTheBlanksThatAreNamed(_ input: String, _ want: String) {
+        #expect(Bytes(input).trimming(" \t") == Bytes(want))
+    }
 }

@@ -108,6 +108,15 @@ public struct Bytes: Sendable, RandomAccessCollection, ExpressibleByStringLitera
         suffix.count <= count && slice((count - suffix.count)..<count) == suffix
     }
 
+    /// Without the bytes of `blanks` at either end.
+    public func trimming(_ blanks: Bytes) -> Bytes {
+        var from = 0
+        var to = count
+        while from < to, blanks.contains(self[from]) { from += 1 }
+        while to > from, blanks.contains(self[to - 1]) { to -= 1 }
+        return slice(from..<to)
+    }
+
     /// ASCII letters in lower case; every other byte as it is.
     public var lowercasedASCII: Bytes {
         Bytes(map { $0 >= 0x41 && $0 <= 0x5A ? $0 | 0x20 : $0 })

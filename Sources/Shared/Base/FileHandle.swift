@@ -64,17 +64,3 @@ public final class FileHandle: Sendable {
         guard fsync(directory) == 0 else { throw SystemError("fsync \(path)") }
     }
 }
-
-/// A doorbell at a unix datagram socket: whoever listens there learns that there is something to do.
-public struct Doorbell: Sendable {
-    private let path: String
-
-    public init(path: String) { self.path = path }
-
-    /// Sends one byte and waits for nothing. Nobody at home, or a full mailbox, is no error: a full mailbox means that
-    /// the listener will wake up anyway.
-    public func ring() {
-        var byte: UInt8 = 1
-        _ = csystem_send_datagram(path, &byte, 1)
-    }
-}

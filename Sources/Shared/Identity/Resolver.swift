@@ -132,7 +132,7 @@ public struct Resolver: Sendable {
         }
         let url = "https://" + handle.bytes + "/.well-known/atproto-did"
         guard let answer = try? network.get(url, redirects: .followed(max: Self.redirectsMax)), answer.status == 200,
-            answer.body.count <= DID.sizeMax + 64, let did = DID(Self.trimmed(answer.body))
+            answer.body.count <= DID.sizeMax + 64, let did = DID(answer.body.trimming(" \n\r\t"))
         else { throw .handleNotFound(handle) }
         return did
     }
@@ -144,12 +144,5 @@ public struct Resolver: Sendable {
         } catch is IdentityError {
             return false
         }
-    }
-
-    private static func trimmed(_ text: Bytes) -> Bytes {
-        let isBlank: (UInt8) -> Bool = { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }
-        guard let first = text.firstIndex(where: { !isBlank($0) }), let last = text.lastIndex(where: { !isBlank($0) })
-        else { return Bytes() }
-        return text.slice(first..<last + 1)
     }
 }

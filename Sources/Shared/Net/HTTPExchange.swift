@@ -55,7 +55,7 @@ final class Exchange {
             return false
         }
         let name = content.upTo(colon).lowercasedASCII
-        let value = HTTPSyntax.trimmed(content.from(colon + 1))
+        let value = content.from(colon + 1).trimming(HTTPSyntax.optionalWhitespace)
         // Two lengths are two messages (RFC 9112 §6.3): nobody knows which one the sender meant.
         if name == "content-length", let earlier = response[name], earlier != value {
             fault = .malformedResponse

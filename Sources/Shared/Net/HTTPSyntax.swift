@@ -11,10 +11,6 @@ enum HTTPSyntax {
         }
     }
 
-    /// Without the optional white space around a field value (RFC 9110 §5.6.3).
-    static func trimmed(_ value: Bytes) -> Bytes {
-        let start = value.firstIndex { $0 != 0x20 && $0 != 0x09 } ?? value.count
-        let end = value.lastIndex { $0 != 0x20 && $0 != 0x09 }.map { $0 + 1 } ?? start
-        return value.slice(start..<end)
-    }
+    /// The optional white space around a field value (RFC 9110 §5.6.3).
+    static let optionalWhitespace: Bytes = " \t"
 }

@@ -73,7 +73,7 @@ public struct HandshakeRequest: Sendable {
             else { throw .malformed }
             let name = line.upTo(colon).lowercasedASCII
             if singleFields.contains(name), fields.contains(where: { $0.name == name }) { throw .malformed }
-            let value = HTTPSyntax.trimmed(line.from(colon + 1))
+            let value = line.from(colon + 1).trimming(HTTPSyntax.optionalWhitespace)
             if name == "transfer-encoding" || (name == "content-length" && value != "0") { throw .malformed }
             fields.append((name, value))
         }
@@ -107,7 +107,9 @@ public struct HandshakeRequest: Sendable {
     private func lists(_ name: Bytes, _ token: Bytes) -> Bool {
         headers.contains { field in
             field.name == name
-                && field.value.split(on: 0x2C).contains { HTTPSyntax.trimmed($0).lowercasedASCII == token }
+                && field.value.split(on: 0x2C).contains {
+                    $0.trimming(HTTPSyntax.optionalWhitespace).lowercasedASCII == token
+                }
         }
     }
 }
@@ -156,7 +158,7 @@ public enum WebSocketHandshake {
         func values(_ name: Bytes) -> [Bytes] { fields.filter { $0.name == name }.map(\.value) }
         return values("upgrade").map(\.lowercasedASCII) == ["websocket"]
             && values("connection").contains {
-                $0.split(on: 0x2C).contains { HTTPSyntax.trimmed($0).lowercasedASCII == "upgrade" }
+                $0.split(on: 0x2C).contains { $0.trimming(HTTPSyntax.optionalWhitespace).lowercasedASCII == "upgrade" }
             }
             && values("sec-websocket-accept") == [accept(key: key)] && values("sec-websocket-extensions").isEmpty
             && values("sec-websocket-protocol").isEmpty

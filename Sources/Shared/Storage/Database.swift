@@ -40,17 +40,29 @@ public protocol Writer: Reader {
 /// One row. Columns are numbered from 0 in the order of the SELECT. Asking for a column that is not there, or with
 /// the wrong type, throws `StorageError.unexpectedColumn`: a programming error that the store's test finds.
 public protocol Row {
-    func integer(_ column: Int) throws(StorageError) -> Int
     func optionalInteger(_ column: Int) throws(StorageError) -> Int?
-    func text(_ column: Int) throws(StorageError) -> Bytes
     func optionalText(_ column: Int) throws(StorageError) -> Bytes?
-    func bytes(_ column: Int) throws(StorageError) -> Bytes
     func optionalBytes(_ column: Int) throws(StorageError) -> Bytes?
     /// Lets `body` see a text or byte column in place, without a copy.
     func withBytes<Result>(_ column: Int, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result
 }
 
 extension Row {
+    public func integer(_ column: Int) throws(StorageError) -> Int {
+        guard let value = try optionalInteger(column) else { throw .unexpectedColumn(column) }
+        return value
+    }
+
+    public func text(_ column: Int) throws(StorageError) -> Bytes {
+        guard let value = try optionalText(column) else { throw .unexpectedColumn(column) }
+        return value
+    }
+
+    public func bytes(_ column: Int) throws(StorageError) -> Bytes {
+        guard let value = try optionalBytes(column) else { throw .unexpectedColumn(column) }
+        return value
+    }
+
     public func bool(_ column: Int) throws(StorageError) -> Bool { try integer(column) != 0 }
     public func timestamp(_ column: Int) throws(StorageError) -> Timestamp {
         Timestamp(microseconds: Int64(try integer(column)))

@@ -78,21 +78,6 @@ struct PostgresRow: Row {
         return Bytes(raw)
     }
 
-    func integer(_ column: Int) throws(StorageError) -> Int {
-        guard let value = try optionalInteger(column) else { throw .unexpectedColumn(column) }
-        return value
-    }
-
-    func text(_ column: Int) throws(StorageError) -> Bytes {
-        guard let value = try optionalText(column) else { throw .unexpectedColumn(column) }
-        return value
-    }
-
-    func bytes(_ column: Int) throws(StorageError) -> Bytes {
-        guard let value = try optionalBytes(column) else { throw .unexpectedColumn(column) }
-        return value
-    }
-
     func withBytes<Result>(_ column: Int, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
         guard let raw = try value(column), isText(column) || PQftype(result.handle, Int32(column)) == TypeID.bytea
         else { throw StorageError.unexpectedColumn(column) }

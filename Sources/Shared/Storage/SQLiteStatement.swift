@@ -82,21 +82,6 @@ struct SQLiteRow: Row {
         }
     }
 
-    func integer(_ column: Int) throws(StorageError) -> Int {
-        guard let value = try optionalInteger(column) else { throw .unexpectedColumn(column) }
-        return value
-    }
-
-    func text(_ column: Int) throws(StorageError) -> Bytes {
-        guard let value = try optionalText(column) else { throw .unexpectedColumn(column) }
-        return value
-    }
-
-    func bytes(_ column: Int) throws(StorageError) -> Bytes {
-        guard let value = try optionalBytes(column) else { throw .unexpectedColumn(column) }
-        return value
-    }
-
     func withBytes<Result>(_ column: Int, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
         switch try type(column) {
         case SQLITE_BLOB, SQLITE_TEXT: try body(raw(column))

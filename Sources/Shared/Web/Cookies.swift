@@ -37,7 +37,7 @@ public struct Cookies: Sendable {
         let parts = header.split(on: 0x3B)
         guard parts.count <= Self.countMax else { throw .tooLarge }
         for part in parts {
-            let pair = Self.trimmed(part)
+            let pair = part.trimming(" ")
             // A proxy that joins fields writes ", name=". Commas inside values without a cookie after them do occur
             // (other software of the same site), and are not ours to refuse.
             if Self.containsJoinedPair(pair) { throw .joined }
@@ -55,17 +55,10 @@ public struct Cookies: Sendable {
         return nil
     }
 
-    private static func trimmed(_ part: Bytes) -> Bytes {
-        var part = part
-        while part.first == 0x20 { part = part.from(1) }
-        while part.last == 0x20 { part = part.upTo(part.count - 1) }
-        return part
-    }
-
     /// True for `a=b, c=d`: a comma, optional spaces, a token and `=`.
     private static func containsJoinedPair(_ pair: Bytes) -> Bool {
         for part in pair.split(on: 0x2C).dropFirst() {
-            let rest = trimmed(part)
+            let rest = part.trimming(" ")
             guard let mark = rest.position(of: 0x3D), mark > 0 else { continue }
             if rest.upTo(mark).allSatisfy(HTTPToken.isCharacter) { return true }
         }
