@@ -46,7 +46,7 @@ extension Access where Caller == Administrator {
 enum AdminForms {
     static let tokenField: Bytes = "form_token"
 
-    /// The posted form. Throws unless the browser says that a page of this host sent it, and it has the session's token.
+    /// The posted form. Throws unless the browser says that a page of this host sent it, with the session's token.
     static func read(_ request: Request, of caller: Administrator) throws -> AdminForm {
         try checkOrigin(request)
         let form = try Form(body: request)

@@ -10,6 +10,12 @@ internal import Web
 enum AdminFailures {
     static let absent = Failure(.notFound, "NotFound", "There is nothing here.")
 
+    /// What the router found no page for, in a sentence.
+    static func unrouted(_ failure: Failure) -> Failure {
+        guard failure.kind == .methodNotAllowed else { return absent }
+        return Failure(.methodNotAllowed, failure.code, "This is done from a page, not by its address.")
+    }
+
     static func failure(_ error: any Error) -> Failure {
         switch error {
         case let failure as Failure: failure

@@ -25,9 +25,9 @@ public struct AdminResponder: Sendable {
     public func respond(to request: Request) -> Response {
         // A cookie of the service's host must never be asked for on the host of somebody's handle.
         guard request.host == app.settings.host || request.host == "localhost" || request.host == "127.0.0.1" else {
-            return AdminLayout.failure(Failure(.notFound, "NotFound", "There is nothing here."), app)
+            return AdminLayout.failure(AdminFailures.absent, app)
         }
-        return router.respond(to: request) { AdminLayout.failure($0, app) }
+        return router.respond(to: request) { AdminLayout.failure(AdminFailures.unrouted($0), app) }
     }
 
     private static func answer(_ endpoint: AdminEndpoint, _ request: Request, _ values: [Bytes], _ app: AdminApp)

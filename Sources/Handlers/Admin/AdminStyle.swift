@@ -39,7 +39,8 @@ enum AdminStyle {
         main.narrow { max-width: 26rem; padding-top: 12vh; }
         h1 { font-size: 1.5rem; margin: .25rem 0 1rem; }
         h2 { font-size: 1.125rem; margin: 1.75rem 0 .5rem; }
-        .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); gap: .75rem; margin: 0; }
+        .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); gap: .75rem;
+          margin: 0; }
         .figure { background: var(--paper); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem; }
         .figure dt { color: var(--soft); font-size: .875rem; }
         .figure dd { margin: 0; font-size: 1.375rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
@@ -62,7 +63,8 @@ enum AdminStyle {
         input, select { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--soft);
           border-radius: .375rem; padding: .5rem .625rem; min-width: 0; width: 100%; }
         button { font: inherit; font-weight: 600; border: 1px solid var(--accent); border-radius: .375rem;
-          background: var(--accent); color: var(--on-accent); padding: .5rem .875rem; cursor: pointer; min-height: 2.75rem; }
+          background: var(--accent); color: var(--on-accent); padding: .5rem .875rem; cursor: pointer;
+          min-height: 2.75rem; }
         button.quiet { background: transparent; color: var(--accent); }
         button.danger { background: transparent; color: var(--bad); border-color: var(--bad); }
         .actions { display: flex; flex-wrap: wrap; gap: .75rem; margin: .5rem 0; }

@@ -7,7 +7,8 @@ enum SignInPages {
     static let path: Bytes = "/admin/sign-in"
     static let signOutPath: Bytes = "/admin/sign-out"
 
-    /// Attempts from one address, and from anywhere: the password is the only secret between a stranger and every account.
+    /// Attempts from one address, and from anywhere: the password is all that stands between a stranger and every
+    /// account.
     private static let attempts = [
         RateLimit("adminSignIn-5min", points: 10, seconds: 300),
         RateLimit("adminSignIn-day", points: 50, seconds: 86_400),

@@ -120,7 +120,8 @@ public struct InviteStore: Sendable {
         }
     }
 
-    /// The newest codes with their uses, for the operator: at most `limit` of them, made before `moment` if that is given.
+    /// The newest codes with their uses, for the operator: at most `limit` of them, made before `moment` if that is
+    /// given.
     public func newest(before moment: Timestamp? = nil, limit: Int) throws -> [InviteCode] {
         let bound = moment ?? Timestamp(microseconds: .max)
         return try database.read { reader in
@@ -137,7 +138,10 @@ public struct InviteStore: Sendable {
             }
             return try codes.map { code in
                 let uses = try reader.all(
-                    "SELECT used_by, used_at FROM invite_code_use WHERE code = \(code.code.asText) ORDER BY used_at, used_by"
+                    """
+                    SELECT used_by, used_at FROM invite_code_use WHERE code = \(code.code.asText)
+                    ORDER BY used_at, used_by
+                    """
                 ) { InviteCode.Use(by: try $0.text(0), at: try $0.timestamp(1)) }
                 return InviteCode(
                     code: code.code, usesMax: code.left + uses.count, isDisabled: code.isDisabled,
