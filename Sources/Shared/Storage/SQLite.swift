@@ -12,8 +12,8 @@ public final class SQLite: MigratableDatabase {
     private let writer: GroupCommit<SQLiteConnection>
     private let readers: ConnectionPool<SQLiteConnection>
 
-    /// Opens the file; with `creates`, it is made when it is not there. Throws `StorageError.unsafeSetting` when a setting that
-    /// durability or integrity rests on is not in force, `.refused` when it is not a database.
+    /// Opens the file; with `creates`, it is made when it is not there. Throws `StorageError.unsafeSetting` when a
+    /// setting that durability or integrity rests on is not in force, `.refused` when it is not a database.
     /// `doorbell` is the path of the socket that `changeSignal` makes and announced changes ring (107 bytes at most).
     public convenience init(path: String, doorbell: String? = nil, creates: Bool = true) throws(StorageError) {
         try self.init(path: path, doorbell: doorbell, creates: creates, vfs: nil)

@@ -58,8 +58,8 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
         let beginRead, beginWrite, commit, rollback, savepoint, release, rollbackTo: SQLiteStatement
     }
 
-    /// Opens the file, makes every setting and reads it back. With `creates` a missing file is made, with mode 0644 less
-    /// the umask.
+    /// Opens the file, makes every setting and reads it back. With `creates` a missing file is made, with mode 0644
+    /// less the umask.
     init(
         path: String, isReader: Bool, creates: Bool = false, doorbell: String? = nil, vfs: String? = nil,
         busyMillisecondsMax: UInt64 = SQLiteConnection.busyMillisecondsMax,
