@@ -12,13 +12,16 @@ enum HostProgram {
         switch words {
         case ["xrpc"]:
             return Processes.run { settings, log in
-                let service = try XRPCService(settings, log: log)
+                let metrics = Metrics()
+                let service = try XRPCService(settings, log: log, metrics: metrics)
                 var configuration = FastCGIConfiguration(socketPath: Paths(settings).xrpcSocket)
                 configuration.threads = settings[Settings.threads]
                 configuration.drainDeadlineSeconds = settings[Settings.drainSeconds]
                 let port = settings[Settings.metricsPort]
                 configuration.metricsPort = port == 0 ? nil : port
-                return FastCGIHost(configuration: configuration, responder: service.responder, log: log).run()
+                return FastCGIHost(
+                    configuration: configuration, responder: service.responder, log: log, metrics: metrics
+                ).run()
             }
         default:
             Log.standardError.error("usage", ["expected": "skystead-fcgi xrpc"])

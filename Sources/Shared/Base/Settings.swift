@@ -112,6 +112,8 @@ public struct Settings: Sendable {
         }
         needs(Self.smtpURL, Self.mailFrom)
         needs(Self.appViewURL, Self.appViewDID)
+        needs(Self.appViewDID, Self.appViewURL)
+        needs(Self.appViewImageURL, Self.appViewURL)
         needs(Self.s3Endpoint, Self.s3Bucket)
         needs(Self.s3Endpoint, Self.s3AccessKeyID)
         needs(Self.s3Endpoint, Self.s3SecretAccessKey)
