@@ -430,6 +430,7 @@ import XRPCHandlers
                 &collection=app.bsky.feed.generator&rkey=hot
                 """)
         #expect(!asked.headers.contains { $0.name == "authorization" })
+        #expect(asked.deadlineMilliseconds == 5_000)
         // A feed that is kept here.
         let made = try home.write(
             "app.bsky.feed.generator", #"{"$type":"app.bsky.feed.generator","did":"did:web:own.example.com"}"#)

@@ -18,6 +18,8 @@ struct UpstreamCall {
     /// What the token says, where that is not the service and the method.
     var audience: DID?
     var tokenMethod: Bytes?
+    /// Whether the answer is for this server's own use.
+    var isAside = false
 
     init(_ method: Bytes, at target: UpstreamTarget) {
         self.method = method
@@ -40,7 +42,7 @@ extension XRPCApp {
             request.headers.append(("authorization", "Bearer " + token))
         }
         do throws(HTTPClientError) {
-            return try upstream.send(request)
+            return try upstream.send(request, isAside: call.isAside)
         } catch {
             throw UpstreamError(cause: error, isNamedByCaller: call.target.isNamedByCaller)
         }
@@ -51,6 +53,7 @@ extension XRPCApp {
         var call = UpstreamCall(method, at: UpstreamTarget(appView))
         call.query = query
         call.caller = caller
+        call.isAside = true
         call.headers = [("accept-encoding", "identity")]
         let incoming = try send(call)
         guard incoming.head.status == 200 else { return nil }

@@ -45,14 +45,19 @@ public struct Upstream: Sendable {
     /// Until the head, and then for the body (specs/pds.md §2.3).
     static let headMilliseconds = 10_000
     static let bodyMilliseconds = 30_000
+    /// For the whole of a query that only helps to answer another: both together stay below the minute that the web
+    /// server waits.
+    static let asideMilliseconds = 5_000
 
-    /// Sends `request` under this server's limits for other services: no redirects, no second try.
-    func send(_ request: HTTPRequest) throws(HTTPClientError) -> HTTPIncoming {
+    /// Sends `request` under this server's limits for other services: no redirects, no second try. `isAside`: it only
+    /// helps to answer another.
+    func send(_ request: HTTPRequest, isAside: Bool = false) throws(HTTPClientError) -> HTTPIncoming {
         var request = request
         request.sizeMax = Self.responseSizeMax
         request.urlSizeMax = Self.urlSizeMax
-        request.headMilliseconds = Self.headMilliseconds
-        request.deadlineMilliseconds = Self.headMilliseconds + Self.bodyMilliseconds
+        request.headMilliseconds = isAside ? nil : Self.headMilliseconds
+        request.deadlineMilliseconds =
+            isAside ? Self.asideMilliseconds : Self.headMilliseconds + Self.bodyMilliseconds
         request.slowSeconds = Self.headMilliseconds / 1_000
         request.redirects = .refused
         do throws(HTTPClientError) {
