@@ -16,6 +16,7 @@ import XRPCHandlers
     private struct Scene {
         let home: ProxyWorld
         let seen: String
+        let older: String
         let known: String
         let knownAt: String
 
@@ -26,6 +27,7 @@ import XRPCHandlers
                     did: DID(FakeUpstream.did)!, origin: FakeUpstream.origin, imageURL: imageURL))
             try home.write(
                 "app.bsky.actor.profile", #"{"$type":"app.bsky.actor.profile","displayName":"Old"}"#, rkey: "self")
+            older = home.uri(try home.post("older").rkey)
             let post = try home.post("known")
             (seen, known) = (post.rev, home.uri(post.rkey))
             knownAt = TID(post.rev)!.timestamp.iso8601
@@ -84,6 +86,11 @@ import XRPCHandlers
         #expect(try scene.texts(timeline) == ["later"])
         scene.answer(timeline, scene.feed())
         #expect(try scene.texts(timeline) == ["second", "first"])
+        // What the AppView has all the same is not there twice.
+        let third = try scene.home.post("third")
+        let item = scene.item("third", at: TID(third.rev)!.timestamp.iso8601)
+        scene.answer(timeline, scene.feed(item.replacing("at://x/third", with: scene.home.uri(third.rkey))))
+        #expect(try scene.texts(timeline) == ["third"])
     }
 
     @Test func theViewOfAPost() throws {
@@ -346,7 +353,7 @@ import XRPCHandlers
             #expect(result.headers["atproto-upstream-lag"] == "1000")
         }
         let elsewhere = [
-            "at://did:web:o/app.bsky.feed.post/\(post.rkey)", home.uri("3jzfcijpj2z2a"), scene.known,
+            "at://did:web:o/app.bsky.feed.post/\(post.rkey)", home.uri("3jzfcijpj2z2a"), scene.known, scene.older,
             "at://\(home.did)/app.bsky.actor.profile/self", "at://\(home.did)", "x",
         ]
         for uri in elsewhere {

@@ -114,6 +114,9 @@ public struct Settings: Sendable {
         needs(Self.appViewURL, Self.appViewDID)
         needs(Self.appViewDID, Self.appViewURL)
         needs(Self.appViewImageURL, Self.appViewURL)
+        if let image = self[Self.appViewImageURL]?.description, !image.contains("{did}") || !image.contains("{cid}") {
+            found.append("SKYSTEAD_APPVIEW_IMAGE_URL must have {did} and {cid} in it")
+        }
         needs(Self.s3Endpoint, Self.s3Bucket)
         needs(Self.s3Endpoint, Self.s3AccessKeyID)
         needs(Self.s3Endpoint, Self.s3SecretAccessKey)
