@@ -44,7 +44,7 @@ let package = Package(
         // MARK: Layer 3, surfaces: never each other
         .target(
             name: "XRPCHandlers",
-            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
+            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Web"],
             path: "Sources/Handlers/XRPC"),
         .target(
             name: "AdminHandlers",

@@ -4,6 +4,7 @@ import Base
 import Crypto
 import Hosting
 import Identity
+import Net
 import Repos
 import Storage
 import TestSupport
@@ -15,6 +16,7 @@ struct World {
     let test: TestDatabase
     let moment: Guarded<Timestamp>
     let network: FakeNetwork
+    let upstream: FakeUpstream
     let app: XRPCApp
     let log: Guarded<[String]>
     private let blobs: TestDirectory
@@ -23,10 +25,14 @@ struct World {
     static let start = Timestamp(seconds: 1_750_000_000)
     static let rotationKey = Secret([UInt8](repeating: 5, count: 32))
 
-    init(_ engine: Engine, limits: Bool = false, invites: Bool = false) throws {
+    init(
+        _ engine: Engine, limits: Bool = false, invites: Bool = false, appView: Upstream.AppView? = nil, lanes: Int = 4
+    ) throws {
         test = try engine.migrated()
         blobs = try TestDirectory()
         network = FakeNetwork()
+        let upstream = FakeUpstream()
+        self.upstream = upstream
         let moment = Guarded(Self.start)
         self.moment = moment
         let clock = Clock { moment.withLock { $0 } }
@@ -70,7 +76,10 @@ struct World {
             preferences: PreferenceStore(database: database), keys: keys, resolver: resolver, life: life,
             repos: repos, records: RecordStore(database: database),
             blobs: try BlobStore(
-                database: database, clock: clock, directory: blobs.path, sizeMax: settings.blobSizeMax))
+                database: database, clock: clock, directory: blobs.path, sizeMax: settings.blobSizeMax),
+            upstream: Upstream(appView: appView, lanes: lanes) { request throws(HTTPClientError) in
+                try upstream.open(request)
+            })
     }
 
     func advance(_ seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }
