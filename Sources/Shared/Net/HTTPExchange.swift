@@ -20,6 +20,9 @@ final class Exchange {
     /// The `Location`, when this response redirects and the request asks that redirects mean something.
     private(set) var redirect: Bytes?
 
+    /// What is left to send of a body that is a file.
+    var upload: UploadedFile?
+
     private var headerCount = 0
     private var headerSize = 0
     private var bodyCount = 0
@@ -216,6 +219,7 @@ final class Options {
         case .put, .delete: set(CURLOPT_CUSTOMREQUEST, Bytes(request.method.rawValue))
         }
         if let body = request.body ?? (request.method == .post ? Bytes() : nil) { setBody(body) }
+        if let upload = request.upload { setUpload(upload) }
         set(CURLOPT_USERAGENT, configuration.userAgent)
         // curl would add these of itself.
         var lines: [Bytes] = ["Expect:"]
@@ -226,7 +230,31 @@ final class Options {
         where exchange.isSameOrigin || !Self.credentials.contains(name.lowercasedASCII) {
             lines.append(value.isEmpty ? name + ";" : name + ": " + value)
         }
+        if let signature = request.signature { lines.append(setSignature(signature)) }
         set(CURLOPT_HTTPHEADER, lines)
+    }
+
+    /// Returns the field that says what was signed of the body.
+    private func setSignature(_ signature: AWSSignature) -> Bytes {
+        set(CURLOPT_AWS_SIGV4, "aws:amz:" + signature.region + ":" + signature.service)
+        set(CURLOPT_USERNAME, signature.accessKeyID)
+        signature.secretAccessKey.withBytes { set(CURLOPT_PASSWORD, Bytes($0)) }
+        return "x-amz-content-sha256: " + signature.contentDigest
+    }
+
+    private func setUpload(_ upload: HTTPUpload) {
+        do throws(SystemError) {
+            guard let file = try FileHandle.openExisting(upload.path) else { return isGood = false }
+            exchange.upload = UploadedFile(file: file, left: upload.size)
+        } catch {
+            return isGood = false
+        }
+        set(CURLOPT_UPLOAD, 1)
+        let context = Unmanaged.passUnretained(exchange).toOpaque()
+        isGood =
+            CCurl_setDataFunction(handle, CURLOPT_READFUNCTION, giveUploadPiece) == CURLE_OK
+            && CCurl_setPointer(handle, CURLOPT_READDATA, context) == CURLE_OK
+            && CCurl_setSize(handle, CURLOPT_INFILESIZE_LARGE, curl_off_t(upload.size)) == CURLE_OK && isGood
     }
 
     private func setBody(_ body: Bytes) {
@@ -238,6 +266,35 @@ final class Options {
         let size = CCurl_setSize(handle, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count))
         let fields = CCurl_setPointer(handle, CURLOPT_POSTFIELDS, copy)
         isGood = size == CURLE_OK && fields == CURLE_OK && isGood
+    }
+}
+
+/// A file on its way out.
+struct UploadedFile {
+    let file: FileHandle
+    var left: Int
+}
+
+private func giveUploadPiece(
+    _ buffer: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+) -> Int {
+    guard let buffer, let context, let room = size.multipliedOrNil(by: count) else { return CCurl_readAbort }
+    let exchange = Unmanaged<Exchange>.fromOpaque(context).takeUnretainedValue()
+    guard var upload = exchange.upload else { return CCurl_readAbort }
+    let wanted = min(room, upload.left)
+    if wanted == 0 { return 0 }
+    let target = UnsafeMutableRawBufferPointer(start: buffer, count: wanted)
+    // A file that is shorter than was said, or can't be read: the request must not look whole.
+    guard let got = try? upload.file.read(into: target), got > 0 else { return CCurl_readAbort }
+    upload.left -= got
+    exchange.upload = upload
+    return got
+}
+
+extension Int {
+    fileprivate func multipliedOrNil(by other: Int) -> Int? {
+        let (product, overflow) = multipliedReportingOverflow(by: other)
+        return overflow ? nil : product
     }
 }
 
