@@ -1,6 +1,8 @@
 internal import ATProto
 internal import Accounts
 public import Base
+internal import Moderation
+internal import Repos
 internal import Storage
 public import Web
 internal import XRPCHandlers
@@ -24,6 +26,7 @@ public struct XRPCService: Sendable {
             termsOfServiceURL: settings[Settings.termsOfServiceURL],
             contactEmail: settings[Settings.contactEmail], adminPassword: settings[Settings.adminPassword])
         surface.blobInternalPath = Self.blobInternalPath
+        surface.moderationDID = settings[Settings.moderationDID].flatMap { DID($0) }
         let app = XRPCApp(
             settings: surface,
             clock: service.clock, entropy: service.entropy, log: log,
@@ -33,7 +36,9 @@ public struct XRPCService: Sendable {
                 database: database, tokens: tokens, clock: service.clock, entropy: service.entropy),
             appPasswords: AppPasswordStore(database: database, entropy: service.entropy), invites: service.invites,
             preferences: PreferenceStore(database: database), keys: service.keys, resolver: service.resolver,
-            life: service.life, repos: service.repos, records: service.records, blobs: service.blobs)
+            life: service.life, repos: service.repos, records: service.records, blobs: service.blobs,
+            takedowns: TakedownStore(database: database), labels: LabelStore(database: database),
+            administration: service.administration, reports: service.reports)
         let home = HomeResponder(app: app)
         responder = { home.respond(to: $0) }
     }

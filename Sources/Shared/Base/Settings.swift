@@ -112,6 +112,10 @@ public struct Settings: Sendable {
         }
         needs(Self.smtpURL, Self.mailFrom)
         needs(Self.appViewURL, Self.appViewDID)
+        needs(Self.moderationDID, Self.moderationURL)
+        needs(Self.moderationURL, Self.moderationDID)
+        needs(Self.reportServiceDID, Self.reportServiceURL)
+        needs(Self.reportServiceURL, Self.reportServiceDID)
         needs(Self.s3Endpoint, Self.s3Bucket)
         needs(Self.s3Endpoint, Self.s3AccessKeyID)
         needs(Self.s3Endpoint, Self.s3SecretAccessKey)

@@ -95,6 +95,19 @@ extension Settings {
         help: "The AppView that app.bsky.* calls are passed on to.")
     public static let appViewDID = Setting(
         "SKYSTEAD_APPVIEW_DID", .did, default: nil, reserved: true, help: "The DID of that AppView.")
+    public static let moderationDID = Setting(
+        "SKYSTEAD_MODERATION_DID", .did, default: nil,
+        help: """
+            A moderation service that may look at accounts and take them, their records and blobs down, by tokens that \
+            it signs. Reports are passed on to it.
+            """)
+    public static let moderationURL = Setting(
+        "SKYSTEAD_MODERATION_URL", .url(["https", "http"]), default: nil, help: "Where that service is.")
+    public static let reportServiceDID = Setting(
+        "SKYSTEAD_REPORT_SERVICE_DID", .did, default: nil,
+        help: "Another service that reports are passed on to, in place of the moderation service.")
+    public static let reportServiceURL = Setting(
+        "SKYSTEAD_REPORT_SERVICE_URL", .url(["https", "http"]), default: nil, help: "Where that one is.")
     public static let crawlers = Setting(
         "SKYSTEAD_CRAWLERS", .urls, default: "", reserved: true,
         help: "Relays that are told when there is something new.")
@@ -163,7 +176,8 @@ extension Settings {
         (
             "The network",
             [
-                plcURL, appViewURL, appViewDID, crawlers, extraCAFile, hostOverrides, allowPrivateHosts, dnsServers,
+                plcURL, appViewURL, appViewDID, moderationDID, moderationURL, reportServiceDID, reportServiceURL,
+                crawlers, extraCAFile, hostOverrides, allowPrivateHosts, dnsServers,
                 smtpURL, mailFrom,
             ]
         ),

@@ -11,8 +11,8 @@ public struct RecordStore: Sendable {
 
     public init(database: any Database) { self.database = database }
 
-    /// The record at `path`, or nil when there is none or the repository is not active. The bytes are DAG-CBOR, valid
-    /// inside `body` only.
+    /// The record at `path`, or nil when there is none, when it is taken down or the repository is not active. The
+    /// bytes are DAG-CBOR, valid inside `body` only.
     public func get<Result>(
         _ path: RepoPath, of did: DID, _ body: (CID, UnsafeRawBufferPointer) throws -> Result
     ) throws -> Result? {
@@ -22,6 +22,8 @@ public struct RecordStore: Sendable {
                 """
                 SELECT record.cid, record.value FROM repo JOIN record ON record.repo = repo.id
                 WHERE repo.did = \(did.sql) AND repo.status = 'active' AND record.key = \(path.bytes)
+                AND NOT EXISTS (
+                    SELECT 1 FROM record_takedown t WHERE t.repo = record.repo AND t.key = record.key)
                 """
             ) { row in
                 let cid = try row.cid(0)
@@ -70,6 +72,8 @@ public struct RecordStore: Sendable {
                 SELECT key, cid, value FROM record
                 WHERE repo = (SELECT id FROM repo WHERE did = \(did.sql) AND status = 'active')
                 AND key > \(cursor.map { prefix + $0 } ?? prefix) AND key < \(end)
+                AND NOT EXISTS (
+                    SELECT 1 FROM record_takedown t WHERE t.repo = record.repo AND t.key = record.key)
                 ORDER BY key LIMIT \(limit)
                 """
         }
@@ -77,6 +81,7 @@ public struct RecordStore: Sendable {
             SELECT key, cid, value FROM record
             WHERE repo = (SELECT id FROM repo WHERE did = \(did.sql) AND status = 'active')
             AND key > \(prefix) AND key < \(cursor.map { prefix + $0 } ?? end)
+            AND NOT EXISTS (SELECT 1 FROM record_takedown t WHERE t.repo = record.repo AND t.key = record.key)
             ORDER BY key DESC LIMIT \(limit)
             """
     }
