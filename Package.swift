@@ -54,6 +54,12 @@ let package = Package(
             ],
             path: "Sources/Handlers/XRPC"),
         .target(
+            name: "AdminHandlers",
+            dependencies: [
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos", "Web",
+            ],
+            path: "Sources/Handlers/Admin"),
+        .target(
             name: "Stream", dependencies: ["ATProto", "Base", "CSystem", "Net", "Repos", "Storage"],
             path: "Sources/Workers/Stream"
         ),
@@ -62,8 +68,8 @@ let package = Package(
         .shared(
             "Assembly",
             [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net", "Repos",
-                "Storage", "Stream", "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net",
+                "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
             ]),
         .executableTarget(
             name: "skystead-fcgi", dependencies: ["Assembly", "Base", "FastCGI", "Web"], path: "Sources/FCGIHost/Host"),
@@ -140,6 +146,14 @@ let package = Package(
             dependencies: [
                 "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net", "Repos", "Storage",
                 "TestSupport", "Web", "XRPCHandlers",
+            ]),
+
+        // MARK: Tests of the administrator's pages
+        .testTarget(
+            name: "AdminTests",
+            dependencies: [
+                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos",
+                "Storage", "TestSupport", "Web",
             ]),
 
         // MARK: Tests of Control and Assembly
