@@ -73,6 +73,12 @@ struct World {
 
     func advance(_ seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }
 
+    /// What the log of administration says of an account, the newest first.
+    func log(of did: DID) throws -> [String] {
+        let log = AdminLog(database: test, clock: Clock { moment.withLock { $0 } })
+        return try log.list(subject: did.bytes, limit: 100).map { "\($0.actor) \($0.action)" }
+    }
+
     /// An account with an empty repository, made without a directory.
     @discardableResult func makeAccount(_ name: String) throws -> DID {
         let did = DID("did:web:\(name).home.test")!

@@ -212,7 +212,7 @@ struct Resident {
         let put = try world.call(
             .post, "com.atproto.repo.putRecord", token: token,
             json: """
-                {"repo":"\(did)","collection":"com.example.thing","rkey":"a","record":{"image":\(json),"said":"canary-word"}}
+                {"repo":"\(did)","collection":"com.example.thing","rkey":"a","record":{"image":\(json),"said":"canary-\(name)"}}
                 """)
         #expect(put.status == 200, "\(put.body)")
     }

@@ -69,20 +69,20 @@ import XRPCHandlers
             let answer = try world.call(.post, nsid, token: token, json: json)
             #expect(answer.status == 200, "\(nsid): \(answer.body)")
         }
-        try post("com.atproto.server.createAppPassword", "{\"name\":\"canary-word\"}", token: alice.token)
+        try post("com.atproto.server.createAppPassword", "{\"name\":\"canary-alice\"}", token: alice.token)
         try post(
             "app.bsky.actor.putPreferences",
-            "{\"preferences\":[{\"$type\":\"app.bsky.actor.defs#x\",\"said\":\"canary-word\"}]}", token: alice.token)
+            "{\"preferences\":[{\"$type\":\"app.bsky.actor.defs#x\",\"said\":\"canary-alice\"}]}", token: alice.token)
         try post(
             "com.atproto.repo.createRecord",
             """
             {"repo":"\(did)","collection":"app.bsky.graph.follow",\
-            "record":{"subject":"did:web:canary-word.example.com","createdAt":"2025-01-01T00:00:00Z"}}
+            "record":{"subject":"did:web:canary-alice.example.com","createdAt":"2025-01-01T00:00:00Z"}}
             """, token: alice.token)
         let subject = "\"subject\":{\"$type\":\"com.atproto.admin.defs#repoRef\",\"did\":"
         try post(
             "com.atproto.moderation.createReport",
-            "{\"reasonType\":\"x\",\"reason\":\"canary-word\",\(subject)\"\(bob.did)\"}}", token: alice.token)
+            "{\"reasonType\":\"x\",\"reason\":\"canary-alice\",\(subject)\"\(bob.did)\"}}", token: alice.token)
         try post(
             "com.atproto.moderation.createReport", "{\"reasonType\":\"x\",\(subject)\"\(did)\"}}", token: bob.token)
         let codes = try app.invites.create(
@@ -111,13 +111,13 @@ import XRPCHandlers
             "repo.did", "report.reported_by", "report.subject_did", "reserved_key.did", "budget.key",
             "admin_action.subject",
         ] { #expect(before[place] != nil, "\(place) before") }
-        #expect(try places("canary-word", world).keys.contains("record.value"))
+        #expect(try places("canary-alice", world).keys.contains("record.value"))
         #expect(world.blobFiles.count == 2)
 
         try world.app.administration.delete(alice.did, by: .admin)
         // The event that says so, and the log of what the operator did.
         #expect(try places(did, world) == ["event.did": 1, "event.payload": 1, "admin_action.subject": 5])
-        #expect(try places("canary-word", world) == [:])
+        #expect(try places("canary-alice", world) == [:])
         #expect(try places("alice", world) == [:], "neither her name nor her address")
         #expect(world.blobFiles.count == 1, "bob has the other")
         #expect(try world.call(.get, "com.atproto.sync.getBlob?did=\(bob.did)&cid=\(bob.blob)").status == 200)
@@ -129,7 +129,7 @@ import XRPCHandlers
         #expect(try world.app.invites.list(of: bob.did).count == 1)
         _ = try Resident(engine, world: world, name: "alice")
         let log = world.log.withLock { $0.joined() }
-        #expect(!log.contains("canary-word") && !log.contains("alice@"))
+        #expect(!log.contains("canary-alice") && !log.contains("alice@"))
     }
 
     /// The bytes are gone from the file as well: freed pages are overwritten.
@@ -141,7 +141,7 @@ import XRPCHandlers
         for name in ["", "-wal"] {
             let data = FileManager.default.contents(atPath: world.test.location + name) ?? Data()
             #expect(name == "-wal" || data.count > 100_000, "the file is not read")
-            #expect(data.range(of: Data("canary-word".utf8)) == nil, "\(name)")
+            #expect(data.range(of: Data("canary-alice".utf8)) == nil, "\(name)")
             #expect(data.range(of: Data("alice@example.com".utf8)) == nil, "\(name)")
         }
     }
