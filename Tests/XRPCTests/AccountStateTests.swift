@@ -97,7 +97,7 @@ import XRPCHandlers
                     {"reasonType":"x","subject":{"$type":"com.atproto.admin.defs#repoRef","did":"DID"}}
                     """, callers: [.owner],
                 wanted: [
-                    "200", "401 AccountDeactivated", "401 AccountTakedown", "401 AccountTakedown",
+                    "200", "200", "401 AccountTakedown", "401 AccountTakedown",
                     "403 AccountNotFound",
                 ]),
             Row(

@@ -16,7 +16,7 @@ struct CreateReport: Method {
     static let nsid = ReportStore.method
     static let kind = MethodKind.procedure
     /// Also for those who are taken down: it is how they appeal.
-    static let access = XRPCAccess.account(.any, even: .takenDown)
+    static let access = XRPCAccess.account(.any, even: [.deactivated, .takenDown])
 
     struct Input: XRPCInput {
         let reasonType: Bytes
