@@ -1,8 +1,8 @@
 internal import ATProto
 internal import Accounts
 internal import Base
-internal import Identity
 internal import Hosting
+internal import Identity
 internal import Repos
 internal import Web
 

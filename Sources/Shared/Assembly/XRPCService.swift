@@ -1,8 +1,8 @@
 internal import ATProto
 internal import Accounts
 public import Base
-internal import Net
 internal import Moderation
+internal import Net
 internal import Repos
 internal import Storage
 public import Web
