@@ -63,9 +63,6 @@ import XRPCHandlers
             "No service configured for com.example.nothing"),
         Refusal(
             "a chat that names no service", chat, 400, "MethodNotImplemented", "No service configured for \(chat)"),
-        Refusal(
-            "a report that names no service", "com.atproto.moderation.createReport", by: .post, 400,
-            "MethodNotImplemented", "No service configured for com.atproto.moderation.createReport"),
         Refusal("ozone without a service", "tools.ozone.team.listMembers", 400, "MethodNotImplemented"),
         header("no #", "foo", "no service id specified in proxy header"),
         header("a DID alone", "did:web:x", "no service id specified in proxy header"),
@@ -227,14 +224,6 @@ import XRPCHandlers
             testDescription: "another AppView", target: timeline, proxy: "\(service)#chat",
             url: "https://chat.service.example.com/xrpc/\(timeline)", audience: service),
         Way(
-            testDescription: "a report", target: "com.atproto.moderation.createReport", method: .post,
-            proxy: "\(service)#chat",
-            url: "https://chat.service.example.com/xrpc/com.atproto.moderation.createReport", audience: service),
-        Way(
-            testDescription: "an appeal of a taken-down account", target: "com.atproto.moderation.createReport",
-            method: .post, proxy: "\(service)#chat", who: .takenDown,
-            url: "https://chat.service.example.com/xrpc/com.atproto.moderation.createReport", audience: service),
-        Way(
             testDescription: "ozone", target: "tools.ozone.team.listMembers", proxy: "\(service)#chat",
             url: "https://chat.service.example.com/xrpc/tools.ozone.team.listMembers", audience: service),
         Way(
@@ -245,9 +234,10 @@ import XRPCHandlers
             method: .post, url: "https://appview.test/xrpc/app.bsky.notification.putPreferencesV2",
             audience: "did:web:appview.test"),
         Way(
-            testDescription: "labels", target: "com.atproto.label.queryLabels?uriPatterns=*",
-            url: "https://appview.test/xrpc/com.atproto.label.queryLabels?uriPatterns=*",
-            audience: "did:web:appview.test"),
+            testDescription: "another's labels", target: "com.atproto.label.queryLabels?uriPatterns=*",
+            proxy: "\(service)#chat",
+            url: "https://chat.service.example.com/xrpc/com.atproto.label.queryLabels?uriPatterns=*",
+            audience: service),
         Way(
             testDescription: "another's method", target: "com.example.nothing",
             url: "https://appview.test/xrpc/com.example.nothing", audience: "did:web:appview.test"),

@@ -69,7 +69,6 @@ struct Forwarding {
     let method: Bytes
     let app: XRPCApp
 
-    static let createReport: Bytes = "com.atproto.moderation.createReport"
     static let getFeed: Bytes = "app.bsky.feed.getFeed"
     static let registerPush: Bytes = "app.bsky.notification.registerPush"
     static let unregisterPush: Bytes = "app.bsky.notification.unregisterPush"
@@ -82,7 +81,8 @@ struct Forwarding {
             throw Failure.notImplemented
         }
         if GetServiceAuth.isProtected(method) { throw Failure.badMethod }
-        let caller = try access.check(request, app)
+        // One that moves may look around.
+        let caller = try XRPCAccess.account(.any, even: .deactivated).check(request, app)
         if caller.scope == .appPassword, GetServiceAuth.isPrivileged(method) { throw Failure.badMethod }
         let lane = try enter()
         switch method {
@@ -97,11 +97,6 @@ struct Forwarding {
         // What may have to be read here must come as it is: nothing is decompressed.
         call.headers = headers(readable: true)
         return try ReadAfterWrite(forwarding: self, caller: caller, munge: munge).response(to: call, lane)
-    }
-
-    /// A taken-down account may appeal; one that moves may look around.
-    private var access: XRPCAccess<AccountCaller> {
-        .account(.any, even: method == Self.createReport ? [.deactivated, .takenDown] : .deactivated)
     }
 
     private func enter() throws -> Lanes.Lane {

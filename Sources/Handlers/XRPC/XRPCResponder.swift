@@ -8,12 +8,20 @@ public struct XRPCResponder: Sendable {
     /// Every method: one list per file. No registration by side effect; a test holds it against the lexicons.
     public static let routes: [XRPCRoute] =
         server + accounts + sessions + appPasswords + invites + identity + preferences + records + blobs + sync
+        + admin + subjects + moderation + temporary
 
     static let table: [Bytes: XRPCRoute] = {
         var table: [Bytes: XRPCRoute] = [:]
         for route in routes { table[route.nsid] = route }
         return table
     }()
+
+    /// The method that answers `request` here. Labels are every labeler's: asked of another by name, they are the
+    /// other's.
+    private static func route(_ name: Bytes, _ request: Request) -> XRPCRoute? {
+        let isOthersToo = name == QueryLabels.nsid || name == FetchLabels.nsid
+        return isOthersToo && request.headers[UpstreamTarget.header] != nil ? nil : table[name]
+    }
 
     public let app: XRPCApp
 
@@ -26,7 +34,7 @@ public struct XRPCResponder: Sendable {
         let name = request.path.starts(with: Self.prefix) ? request.path.from(Self.prefix.count) : Bytes()
         var report: BudgetState?
         if name == "_health" { return shared(health()) }
-        let route = Self.table[name]
+        let route = Self.route(name, request)
         let isForwarded = route == nil && NSID(name) != nil
         var response: Response
         do {

@@ -1,7 +1,9 @@
 internal import ATProto
 internal import Accounts
 public import Base
+internal import Moderation
 internal import Net
+internal import Repos
 internal import Storage
 public import Web
 internal import XRPCHandlers
@@ -26,6 +28,7 @@ public struct XRPCService: Sendable {
             termsOfServiceURL: settings[Settings.termsOfServiceURL],
             contactEmail: settings[Settings.contactEmail], adminPassword: settings[Settings.adminPassword])
         surface.blobInternalPath = Self.blobInternalPath
+        surface.moderationDID = settings[Settings.moderationDID].flatMap { DID($0) }
         let app = XRPCApp(
             settings: surface,
             clock: service.clock, entropy: service.entropy, log: log,
@@ -36,7 +39,8 @@ public struct XRPCService: Sendable {
             appPasswords: AppPasswordStore(database: database, entropy: service.entropy), invites: service.invites,
             preferences: PreferenceStore(database: database), keys: service.keys, resolver: service.resolver,
             life: service.life, repos: service.repos, records: service.records, blobs: service.blobs,
-            upstream: try Self.upstream(settings))
+            upstream: try Self.upstream(settings), takedowns: TakedownStore(database: database),
+            labels: LabelStore(database: database), administration: service.administration, reports: service.reports)
         metrics.register { [metrics = app.upstream.metrics] in metrics.write(to: &$0) }
         let home = HomeResponder(app: app)
         responder = { home.respond(to: $0) }

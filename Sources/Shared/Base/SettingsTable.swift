@@ -106,6 +106,19 @@ extension Settings {
             https://cdn.bsky.app/img/{size}/plain/{did}/{cid}@jpeg. It is for posts that the AppView has not seen \
             yet. Without it their pictures come from here.
             """)
+    public static let moderationDID = Setting(
+        "SKYSTEAD_MODERATION_DID", .did, default: nil,
+        help: """
+            A moderation service that may look at accounts and take them, their records and blobs down, by tokens that \
+            it signs. Reports are passed on to it.
+            """)
+    public static let moderationURL = Setting(
+        "SKYSTEAD_MODERATION_URL", .url(["https", "http"]), default: nil, help: "Where that service is.")
+    public static let reportServiceDID = Setting(
+        "SKYSTEAD_REPORT_SERVICE_DID", .did, default: nil,
+        help: "Another service that reports are passed on to, in place of the moderation service.")
+    public static let reportServiceURL = Setting(
+        "SKYSTEAD_REPORT_SERVICE_URL", .url(["https", "http"]), default: nil, help: "Where that one is.")
     public static let crawlers = Setting(
         "SKYSTEAD_CRAWLERS", .urls, default: "", reserved: true,
         help: "Relays that are told when there is something new.")
@@ -174,8 +187,9 @@ extension Settings {
         (
             "The network",
             [
-                plcURL, appViewURL, appViewDID, appViewImageURL, crawlers, extraCAFile, hostOverrides,
-                allowPrivateHosts, dnsServers, smtpURL, mailFrom,
+                plcURL, appViewURL, appViewDID, appViewImageURL, moderationDID, moderationURL, reportServiceDID,
+                reportServiceURL, crawlers, extraCAFile, hostOverrides, allowPrivateHosts, dnsServers, smtpURL,
+                mailFrom,
             ]
         ),
         ("Object storage", [s3Endpoint, s3Bucket, s3Region, s3AccessKeyID, s3SecretAccessKey]),
