@@ -4,6 +4,7 @@ public import Base
 public import Hosting
 public import Identity
 public import Repos
+public import Web
 
 /// What the XRPC methods work on. Made once, at start; a new domain adds its stores here.
 public struct XRPCApp: Sendable {

@@ -74,14 +74,9 @@ public struct BlobStore: Sendable {
 
     /// A blob that a record of `did` names, or nil.
     public func find(_ cid: CID, of did: DID) throws -> Entry? {
-        try database.read { reader in
-            try reader.first(
-                """
-                SELECT mime_type, size FROM blob
-                WHERE did = \(did.sql) AND cid = \(cid.sql) AND temporary = 0
-                """
-            ) { Entry(cid: cid, mimeType: try $0.text(0), size: try $0.integer(1)) }
-        }
+        try database.first(
+            "SELECT mime_type, size FROM blob WHERE did = \(did.sql) AND cid = \(cid.sql) AND temporary = 0"
+        ) { Entry(cid: cid, mimeType: try $0.text(0), size: try $0.integer(1)) }
     }
 
     /// Hands the bytes of a blob's file to `sink` in pieces. Returns false when there is no file.

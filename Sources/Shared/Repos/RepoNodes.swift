@@ -97,16 +97,15 @@ struct NodeWriter: Sendable {
     private let counts = Guarded<[Int: Int]>([:])
     private static let countsMax = 16_384
 
-    /// Stores what commit `rev` did.
-    func write(_ pack: NodePack, repo: Int, rev: TID, in writer: any Writer) throws {
+    /// Stores what commit `rev` did; `encoded` is `pack`'s.
+    func write(_ pack: NodePack, encoded: [UInt8], repo: Int, rev: TID, in writer: any Writer) throws {
         let known = counts.withLock { $0[repo] }
         let count = try known ?? Self.count(repo, writer)
         let isFolding = count + 1 >= Self.packsMax || pack.size > Self.packSizeMax
         if isFolding {
             try Self.fold(pack, repo: repo, rev: rev, in: writer)
         } else {
-            try writer.run(
-                "INSERT INTO mst_pack (repo, rev, bytes) VALUES (\(repo), \(rev.sql), \(pack.encoded()))")
+            try writer.run("INSERT INTO mst_pack (repo, rev, bytes) VALUES (\(repo), \(rev.sql), \(encoded))")
         }
         let counts = counts
         writer.afterCommit {

@@ -51,6 +51,8 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
     var afterCommitBodies: [@Sendable () -> Void] = []
     private(set) var isUsable = true
     private var announcesChange = false
+    /// BEGIN waits for the first statement: a read that asks nothing costs nothing, and sees nothing earlier either.
+    private var beginsRead = false
     private let doorbell: String?
 
     /// The statements of every transaction, out of the cache's way.
@@ -215,6 +217,10 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
     /// The statement for `sql`, its arguments bound: they live as long as `sql`, which `giveBack` takes last.
     private func take(_ sql: SQL) throws(StorageError) -> SQLiteStatement {
         if let failure { throw failure }
+        if beginsRead {
+            beginsRead = false
+            try step(fixed.beginRead, "BEGIN")
+        }
         let key = StatementCache<SQLiteStatement>.Key(sql.text)
         let statement: SQLiteStatement
         if let found = statements.find(key), !found.isBusy {
@@ -271,11 +277,13 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
         sqlite3_reset(statement.handle)
     }
 
-    func beginRead() throws(StorageError) { try step(fixed.beginRead, "BEGIN") }
+    func beginRead() throws(StorageError) { beginsRead = true }
+    func beginSingle() throws(StorageError) {}
 
     /// Ends a read: there is nothing to keep or to lose.
     func endRead() {
         failure = nil
+        beginsRead = false
         guard isInTransaction else { return }
         do throws(StorageError) { try step(fixed.commit, "COMMIT") } catch { rollback() }
     }
