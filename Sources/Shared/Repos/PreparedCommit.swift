@@ -11,23 +11,23 @@ internal import Storage
 struct PreparedCommit {
     let base: RepoState
     let commit: SignedCommit
-    /// The root of the tree.
-    let data: CID
     let changes: [RecordChange]
     /// The CID of each write's record.
     let records: [CID?]
     /// Links that no record of before may have.
     let links: [RecordLink]
-    let nodes: NodePack
-    /// `nodes` as they are stored.
-    let pack: [UInt8]
-    let event: EventFrame.UnnumberedCommit
-
     /// Where the repository is once this is stored.
-    var head: RepoState {
-        RepoState(
-            id: base.id, did: base.did, rev: commit.info.rev, commit: commit.info.cid, data: data, status: base.status)
-    }
+    let head: RepoHead
+    /// The pack of `head` as it is stored, and what it has no room for.
+    let pack: [UInt8]
+    let spill: NodePack.Spill
+    let event: EventFrame.UnnumberedCommit
+}
+
+/// Where a repository stands, with what the next commit changes of what it stores.
+struct RepoHead {
+    let state: RepoState
+    let pack: NodePack
 }
 
 extension RepoStore {
@@ -36,9 +36,10 @@ extension RepoStore {
     /// With `links`, records that are there already and point at the same subject are replaced; without, it is taken
     /// that there are none.
     func prepare(
-        _ writes: [RecordWrite], on base: RepoState, links: RecordChanges.LinkSource?, _ reader: any Reader
+        _ writes: [RecordWrite], on base: RepoState, pack: NodePack?, links: RecordChanges.LinkSource?,
+        _ reader: any Reader
     ) throws -> (commit: PreparedCommit?, records: [CID?]) {
-        let nodes = RepoNodes(repo: base.id, reader: reader, cache: cache)
+        let nodes = RepoNodes(repo: base.id, reader: reader, cache: cache, pack: pack)
         var changes = RecordChanges(tree: try MST(root: base.data, load: nodes.load), links: links)
         let records = try writes.map { try changes.apply($0) }
         let changed = changes.net
@@ -55,11 +56,14 @@ extension RepoStore {
         let event = EventFrame.Commit(
             did: base.did, commit: commit.info, since: base.rev, previousData: base.data, operations: operations,
             blocks: blocks)
-        let pack = NodePack(sealed)
+        var pack = try nodes.pack()
+        let spill = pack.apply(sealed, rev)
+        let state = RepoState(
+            id: base.id, did: base.did, rev: rev, commit: commit.info.cid, data: sealed.root, status: base.status)
         return (
             PreparedCommit(
-                base: base, commit: commit, data: sealed.root, changes: changed, records: records,
-                links: changes.assumedLinks, nodes: pack, pack: pack.encoded(),
+                base: base, commit: commit, changes: changed, records: records, links: changes.assumedLinks,
+                head: RepoHead(state: state, pack: pack), pack: pack.encoded(), spill: spill,
                 event: EventFrame.UnnumberedCommit(event)),
             records
         )
@@ -71,13 +75,13 @@ extension RepoStore {
         for link in prepared.links where try !link.older(in: base.id, writer).isEmpty { return false }
         let count = try writer.run(
             """
-            UPDATE repo SET rev = \(info.rev.sql), commit_cid = \(info.cid.sql), data_cid = \(prepared.data.sql),
-                commit_block = \(prepared.commit.block)
+            UPDATE repo SET rev = \(info.rev.sql), commit_cid = \(info.cid.sql),
+                data_cid = \(prepared.head.state.data.sql), commit_block = \(prepared.commit.block)
             WHERE id = \(base.id) AND commit_cid = \(base.commit.sql) AND status = 'active'
             """)
         guard count == 1 else { return false }
         try RecordRows(state: base, rev: info.rev, now: clock.now(), writer: writer).store(prepared.changes)
-        try packs.write(prepared.nodes, encoded: prepared.pack, repo: base.id, rev: info.rev, in: writer)
+        try prepared.head.pack.store(prepared.pack, prepared.spill, repo: base.id, in: writer)
         try announce(prepared.event, in: writer)
         return true
     }

@@ -10,7 +10,7 @@ internal import Glibc
 final class RepoLane: Sendable {
     private struct State {
         /// What the next commit is prepared on; nil when that must be asked of the database.
-        var head: RepoState?
+        var head: RepoHead?
         /// How many of the next writes are made inside of the transaction, after a guess was wrong.
         var inside = 0
         /// `inside` after the next wrong guess: twice as many each time, so that a repository that several processes
@@ -21,7 +21,7 @@ final class RepoLane: Sendable {
     /// What to do with the next write.
     enum Turn {
         /// Prepare it on this state, or on what the database says.
-        case prepare(RepoState?)
+        case prepare(RepoHead?)
         /// Make it inside of the transaction.
         case inside
         /// The same, and let nobody pass before it is done: nothing is in flight then, and guesses can begin again.
@@ -60,10 +60,10 @@ final class RepoLane: Sendable {
     }
 
     /// A commit was prepared on `base`.
-    func prepared(_ head: RepoState, on base: RepoState) {
+    func prepared(_ head: RepoHead, on base: RepoState) {
         state.withLock { state in
             // Meanwhile a guess may have turned out wrong.
-            guard state.inside == 0, state.head == nil || state.head?.commit == base.commit else { return }
+            guard state.inside == 0, state.head == nil || state.head?.state.commit == base.commit else { return }
             state.head = head
         }
     }
@@ -84,8 +84,8 @@ final class RepoLane: Sendable {
 
 /// The lanes of the repositories that this process wrote to last.
 final class RepoLanes: Sendable {
-    /// At 700 bytes each, 3 MB.
-    private static let countMax = 4_096
+    /// With a pack of 4 KB each, 8 MB.
+    private static let countMax = 2_048
 
     private let lanes = Guarded<[DID: RepoLane]>([:])
 

@@ -22,7 +22,6 @@ public struct RepoStore: Sendable {
     let tids: TIDMaker
     let clock: Clock
     let keys: KeySource
-    let packs = NodeWriter()
     let lanes = RepoLanes()
 
     public init(
@@ -60,8 +59,9 @@ public struct RepoStore: Sendable {
                 \(status.sql))
             """)
         let node = MSTNode.empty.encoded()
-        let pack = NodePack(new: [(data, Bytes(node))], obsolete: [])
-        try packs.write(pack, encoded: pack.encoded(), repo: id, rev: commit.info.rev, in: writer)
+        var pack = NodePack()
+        let spill = pack.apply(new: [(data, node)], obsolete: [], commit.info.rev)
+        try pack.store(pack.encoded(), spill, repo: id, in: writer)
         if status == .active {
             var blocks: [UInt8] = []
             CARWriter.appendHeader(commit.info.cid, to: &blocks)

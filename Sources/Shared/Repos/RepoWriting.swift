@@ -41,7 +41,7 @@ extension RepoStore {
                     return outcome
                 }
             }
-            lane.prepared(prepared.head, on: prepared.base)
+            lane.prepared(RepoHead(state: prepared.head.state, pack: prepared.head.pack.stored), on: prepared.base)
             return try database.write(queued: leave) { writer in
                 try alongside(writer)
                 guard try store(prepared, in: writer) else {
@@ -55,12 +55,12 @@ extension RepoStore {
     }
 
     private func prepare(
-        _ writes: [RecordWrite], for did: DID, on head: RepoState?, expecting commit: CID?
+        _ writes: [RecordWrite], for did: DID, on head: RepoHead?, expecting commit: CID?
     ) throws -> PreparedCommit? {
         try database.read { reader in
-            let base = try head ?? RepoState.find(did, reader)
+            let base = try head?.state ?? RepoState.find(did, reader)
             guard base.status == .active, commit == nil || commit == base.commit else { return nil }
-            return try prepare(writes, on: base, links: nil, reader).commit
+            return try prepare(writes, on: base, pack: head?.pack, links: nil, reader).commit
         }
     }
 
@@ -73,7 +73,7 @@ extension RepoStore {
         guard state.status == .active else { throw RepoError.notActive(did, state.status) }
         if let commit, commit != state.commit { throw RepoError.commitSwap(current: state.commit) }
         let (prepared, records) = try prepare(
-            writes, on: state, links: { try $0.older(in: state.id, writer) }, writer)
+            writes, on: state, pack: nil, links: { try $0.older(in: state.id, writer) }, writer)
         guard let prepared else { return WriteOutcome(commit: nil, records: records) }
         // Nobody else can have changed the row that this transaction has just read.
         guard try store(prepared, in: writer) else { throw StorageError.busy }
