@@ -68,6 +68,8 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
     ) throws(StorageError) {
         self.doorbell = doorbell
         var opened: OpaquePointer?
+        // Only who writes has anything to gather.
+        let vfs = isReader ? vfs : try SQLiteLogBuffer.register(over: vfs)
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (isReader ? 0 : SQLITE_OPEN_CREATE)
         let code = sqlite3_open_v2(path, &opened, flags, vfs)
         guard code == SQLITE_OK, let opened else {
