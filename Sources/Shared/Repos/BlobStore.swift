@@ -77,15 +77,13 @@ public struct BlobStore: Sendable {
 
     /// A blob that a record of `did` names and that is not taken down, or nil.
     public func find(_ cid: CID, of did: DID) throws -> Entry? {
-        try database.read { reader in
-            try reader.first(
-                """
-                SELECT mime_type, size FROM blob
-                WHERE did = \(did.sql) AND cid = \(cid.sql) AND temporary = 0
-                AND NOT EXISTS (SELECT 1 FROM blob_takedown t WHERE t.did = blob.did AND t.cid = blob.cid)
-                """
-            ) { Entry(cid: cid, mimeType: try $0.text(0), size: try $0.integer(1)) }
-        }
+        try database.first(
+            """
+            SELECT mime_type, size FROM blob
+            WHERE did = \(did.sql) AND cid = \(cid.sql) AND temporary = 0
+            AND NOT EXISTS (SELECT 1 FROM blob_takedown t WHERE t.did = blob.did AND t.cid = blob.cid)
+            """
+        ) { Entry(cid: cid, mimeType: try $0.text(0), size: try $0.integer(1)) }
     }
 
     /// Whether the account has the blob, or a record of it names one with this CID.

@@ -22,7 +22,7 @@ public struct RepoStore: Sendable {
     let tids: TIDMaker
     let clock: Clock
     let keys: KeySource
-    let packs = NodeWriter()
+    let lanes = RepoLanes()
 
     public init(
         database: any Database, events: EventStore, cache: NodeCache = NodeCache(), tids: TIDMaker, clock: Clock,
@@ -59,16 +59,18 @@ public struct RepoStore: Sendable {
                 \(status.sql))
             """)
         let node = MSTNode.empty.encoded()
-        try packs.write(
-            NodePack(new: [(data, Bytes(node))], obsolete: []), repo: id, rev: commit.info.rev, in: writer)
+        var pack = NodePack()
+        let spill = pack.apply(new: [(data, node)], obsolete: [], commit.info.rev)
+        try pack.store(pack.encoded(), spill, repo: id, in: writer)
         if status == .active {
             var blocks: [UInt8] = []
             CARWriter.appendHeader(commit.info.cid, to: &blocks)
             CARWriter.append(commit.info.cid, commit.block, to: &blocks)
             CARWriter.append(data, node, to: &blocks)
             try announce(
-                EventFrame.Commit(
-                    did: did, commit: commit.info, since: nil, previousData: nil, operations: [], blocks: blocks),
+                EventFrame.UnnumberedCommit(
+                    EventFrame.Commit(
+                        did: did, commit: commit.info, since: nil, previousData: nil, operations: [], blocks: blocks)),
                 in: writer)
         }
         return commit.info
@@ -93,16 +95,22 @@ public struct RepoStore: Sendable {
         CARWriter.appendHeader(commit.info.cid, to: &blocks)
         CARWriter.append(commit.info.cid, commit.block, to: &blocks)
         try announce(
-            EventFrame.Commit(
-                did: did, commit: commit.info, since: state.rev, previousData: state.data, operations: [],
-                blocks: blocks), in: writer)
+            EventFrame.UnnumberedCommit(
+                EventFrame.Commit(
+                    did: did, commit: commit.info, since: state.rev, previousData: state.data, operations: [],
+                    blocks: blocks)), in: writer)
         return commit.info
     }
 
     // MARK: Reading
 
     /// Throws `RepoError.repoNotFound`.
-    public func state(of did: DID) throws -> RepoState { try database.read { try RepoState.find(did, $0) } }
+    public func state(of did: DID) throws -> RepoState {
+        guard let state = try database.first(RepoState.select(did), RepoState.init) else {
+            throw RepoError.repoNotFound(did)
+        }
+        return state
+    }
 
     /// Whether a repository is served. Throws `RepoError.repoNotFound`.
     public func status(of did: DID, in reader: any Reader) throws -> RepoStatus {
@@ -129,10 +137,8 @@ public struct RepoStore: Sendable {
 
     // MARK: Parts of a commit
 
-    func announce(_ event: EventFrame.Commit, in writer: any Writer) throws {
-        try events.append("commit", did: event.did, in: writer) { seq, time in
-            EventFrame.commit(event, seq: seq, time: time)
-        }
+    func announce(_ event: EventFrame.UnnumberedCommit, in writer: any Writer) throws {
+        try events.append("commit", did: event.did, in: writer) { event.frame(seq: $0, time: $1) }
     }
 
     func nextRev(after last: TID) throws -> TID {
