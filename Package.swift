@@ -50,7 +50,7 @@ let package = Package(
         .target(
             name: "XRPCHandlers",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos", "Web",
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net", "Repos", "Web",
             ],
             path: "Sources/Handlers/XRPC"),
         .target(

@@ -18,6 +18,7 @@ struct World {
     let test: TestDatabase
     let moment: Guarded<Timestamp>
     let network: FakeNetwork
+    let upstream: FakeUpstream
     let app: XRPCApp
     let log: Guarded<[String]>
     private let blobs: TestDirectory
@@ -26,10 +27,14 @@ struct World {
     static let start = Timestamp(seconds: 1_750_000_000)
     static let rotationKey = Secret([UInt8](repeating: 5, count: 32))
 
-    init(_ engine: Engine, limits: Bool = false, invites: Bool = false) throws {
+    init(
+        _ engine: Engine, limits: Bool = false, invites: Bool = false, appView: Upstream.AppView? = nil, lanes: Int = 4
+    ) throws {
         test = try engine.migrated()
         blobs = try TestDirectory()
         network = FakeNetwork()
+        let upstream = FakeUpstream()
+        self.upstream = upstream
         let moment = Guarded(Self.start)
         self.moment = moment
         let clock = Clock { moment.withLock { $0 } }
@@ -75,6 +80,9 @@ struct World {
             appPasswords: AppPasswordStore(database: database, entropy: entropy), invites: invitations,
             preferences: PreferenceStore(database: database), keys: keys, resolver: resolver, life: life,
             repos: repos, records: RecordStore(database: database), blobs: blobStore,
+            upstream: Upstream(appView: appView, lanes: lanes) { request throws(HTTPClientError) in
+                try upstream.open(request)
+            },
             takedowns: TakedownStore(database: database), labels: LabelStore(database: database),
             administration: Administration(life: life, log: AdminLog(database: database, clock: clock)),
             reports: ReportDesk(

@@ -26,6 +26,7 @@ public struct XRPCApp: Sendable {
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
+    public let upstream: Upstream
     public let takedowns: TakedownStore
     public let labels: LabelStore
     public let administration: Administration
@@ -35,8 +36,8 @@ public struct XRPCApp: Sendable {
         settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
         keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore, records: RecordStore,
-        blobs: BlobStore, takedowns: TakedownStore, labels: LabelStore, administration: Administration,
-        reports: ReportDesk
+        blobs: BlobStore, upstream: Upstream, takedowns: TakedownStore, labels: LabelStore,
+        administration: Administration, reports: ReportDesk
     ) {
         self.settings = settings
         self.clock = clock
@@ -54,6 +55,7 @@ public struct XRPCApp: Sendable {
         self.repos = repos
         self.records = records
         self.blobs = blobs
+        self.upstream = upstream
         self.takedowns = takedowns
         self.labels = labels
         self.administration = administration

@@ -152,7 +152,7 @@ struct GetServiceAuth: Method {
     }
 
     /// Methods that only the person may use, never a service in their name.
-    static let protected: Set<Bytes> = [
+    private static let protected: Set<Bytes> = [
         UpdateHandle.nsid, ActivateAccount.nsid, CreateAppPassword.nsid, DeactivateAccount.nsid,
         GetAccountInviteCodes.nsid, GetSession.nsid, ListAppPasswords.nsid, RevokeAppPassword.nsid,
         "com.atproto.admin.sendEmail", "com.atproto.identity.requestPlcOperationSignature",
@@ -160,10 +160,18 @@ struct GetServiceAuth: Method {
         "com.atproto.server.requestAccountDelete", "com.atproto.server.requestEmailConfirmation",
         "com.atproto.server.requestEmailUpdate", "com.atproto.server.updateEmail",
     ]
+    private static let protectedNames = Set(protected.map(\.lowercasedASCII))
+
+    /// Whatever the case of its letters: a service may not tell them apart.
+    static func isProtected(_ method: Bytes) -> Bool { protectedNames.contains(method.lowercasedASCII) }
+
+    /// The namespace of chats.
+    static let chat: Bytes = "chat.bsky."
 
     /// A whole namespace instead of a list that ages: new chat methods are private as well.
     static func isPrivileged(_ method: Bytes) -> Bool {
-        method.starts(with: "chat.bsky.") || method == CreateAccount.nsid
+        let name = method.lowercasedASCII
+        return name.starts(with: chat) || name == CreateAccount.nsid.lowercasedASCII
     }
 
     static func run(_ call: Call<Self>) throws -> Output {
@@ -172,7 +180,7 @@ struct GetServiceAuth: Method {
         let now = app.clock.now()
         if caller.scope == .takenDown, method != CreateAccount.nsid { throw Failure.badScope }
         if let method {
-            if protected.contains(method) {
+            if isProtected(method) {
                 throw Failure.invalidRequest(
                     "cannot request a service auth token for the following protected method: \(method)")
             }

@@ -66,6 +66,17 @@ public struct DIDDocument: Sendable, Equatable {
         }
     }
 
+    /// The origin of the service with this fragment (with its `#`), a slash at its end dropped; nil when there is none,
+    /// when it is of another type than `type`, or when its endpoint is no origin. Only the fetch decides whether the
+    /// origin may be asked.
+    public func origin(of fragment: Bytes, type: Bytes? = nil) -> Bytes? {
+        guard let service = services.first(where: { $0.fragment == fragment }), service.type == type ?? service.type
+        else { return nil }
+        let endpoint = service.endpoint
+        let origin = endpoint.ends(with: "/") ? endpoint.upTo(endpoint.count - 1) : endpoint
+        return Self.isOrigin(origin) ? origin : nil
+    }
+
     private static func handle(_ alias: Bytes) -> Handle? {
         alias.starts(with: "at://") ? Handle(alias.from(5)) : nil
     }

@@ -7,7 +7,7 @@ public struct RecordStore: Sendable {
     /// Records that one listing gives.
     public static let limitMax = 100
 
-    private let database: any Database
+    let database: any Database
 
     public init(database: any Database) { self.database = database }
 
