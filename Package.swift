@@ -39,6 +39,7 @@ let package = Package(
         .shared("Identity", ["ATProto", "Base", "Crypto", "Net", "Storage"]),
         .shared("Accounts", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Repos", ["ATProto", "Base", "Crypto", "Storage"]),
+        .shared("Relays", ["ATProto", "Base", "Net", "Storage"]),
         .shared("Hosting", ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Repos", "Storage"]),
 
         // MARK: Layer 3, surfaces: never each other
@@ -55,8 +56,8 @@ let package = Package(
         .shared(
             "Assembly",
             [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage", "Stream",
-                "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Net", "Relays", "Repos",
+                "Storage", "Stream", "Web", "XRPCHandlers",
             ]),
         .executableTarget(
             name: "skystead-fcgi", dependencies: ["Assembly", "Base", "FastCGI", "Web"], path: "Sources/FCGIHost/Host"),
@@ -65,8 +66,8 @@ let package = Package(
         .executableTarget(
             name: "skystead",
             dependencies: [
-                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Net", "Repos",
-                "Storage",
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Net", "Relays",
+                "Repos", "Storage",
             ],
             path: "Sources/Workers/Control"),
 
@@ -122,6 +123,9 @@ let package = Package(
         // MARK: Tests of Repos
         .testTarget(
             name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
+
+        // MARK: Tests of Relays
+        .testTarget(name: "RelaysTests", dependencies: ["Base", "Net", "Relays", "Storage", "TestSupport"]),
 
         // MARK: Tests of XRPC
         .testTarget(

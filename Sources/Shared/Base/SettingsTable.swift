@@ -96,8 +96,11 @@ extension Settings {
     public static let appViewDID = Setting(
         "SKYSTEAD_APPVIEW_DID", .did, default: nil, reserved: true, help: "The DID of that AppView.")
     public static let crawlers = Setting(
-        "SKYSTEAD_CRAWLERS", .urls, default: "", reserved: true,
-        help: "Relays that are told when there is something new.")
+        "SKYSTEAD_CRAWLERS", .urls, default: "",
+        help: """
+            Relays that are told when there is something new, such as https://bsky.network: at once, and not again \
+            for 20 minutes. Without any nobody is told, and the network does not see what is written here.
+            """)
     public static let extraCAFile = Setting(
         "SKYSTEAD_EXTRA_CA_FILE", .text, default: nil,
         help: "Certificates in PEM that are trusted for outbound requests beside the system's.")
