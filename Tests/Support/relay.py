@@ -6,7 +6,7 @@ It keeps to the lexicons of com.atproto.sync.requestCrawl and getHostStatus, and
 was asked and what it has seen lies at /double/state (GET); POST there changes how it behaves:
 
     {"status": 503}        answer requestCrawl with that status from now on (200: as usual)
-    {"seq": 12345}         it has seen this event already: getHostStatus says so, and it comes back with that cursor
+    {"seq": 12345}         it has seen this event of "host" (localhost) already, and getHostStatus says so
     {"skew": 600}          its clock is so many seconds ahead, as its Date shows
 """
 
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
                 state.status = change.get("status", state.status)
                 state.skew = change.get("skew", state.skew)
                 if "seq" in change:
-                    state.hosts["localhost"] = {"seq": change["seq"]}
+                    state.hosts[change.get("host", "localhost")] = {"seq": change["seq"]}
                 return self.answer(200, {})
             if url.path == "/xrpc/com.atproto.sync.requestCrawl":
                 if self.headers.get("Content-Type", "").split(";")[0] != "application/json":

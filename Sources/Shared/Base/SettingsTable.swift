@@ -81,6 +81,9 @@ extension Settings {
     public static let rateLimits = Setting(
         "SKYSTEAD_RATE_LIMITS", .flag, default: "yes",
         help: "Whether callers have budgets. Turn it off for a benchmark on a closed machine only.")
+    public static let diskFreeMin = Setting(
+        "SKYSTEAD_DISK_FREE_MIN", .size(0...(1 << 50)), default: "200M",
+        help: "The room that there should be in SKYSTEAD_DATA_DIR: with less, `skystead check` says that it is wrong.")
     public static let eventWindowHours = Setting(
         "SKYSTEAD_EVENT_WINDOW_HOURS", .integer(1...8_760), default: "72",
         help: "How long the firehose keeps events for those who come back with a cursor.")
@@ -162,7 +165,7 @@ extension Settings {
             "Accounts",
             [inviteRequired, adminPassword, contactEmail, privacyPolicyURL, termsOfServiceURL]
         ),
-        ("Limits", [blobSizeMax, rateLimits, eventWindowHours]),
+        ("Limits", [blobSizeMax, rateLimits, diskFreeMin, eventWindowHours]),
         (
             "The network",
             [

@@ -16,6 +16,9 @@ public final class HTTPClient: Sendable {
         public var hostOverrides: [Bytes: Bytes] = [:]
         /// Hosts (`name`, `address`, or either with `:port`) for which http, any port and any address are admitted.
         public var privateHostsAllowed: Set<Bytes> = []
+        /// False only for a look at what a server offers, certificate included: nothing secret may then be sent and
+        /// nothing that comes be believed.
+        public var verifiesCertificates = true
 
         public init() {}
     }
@@ -33,7 +36,7 @@ public final class HTTPClient: Sendable {
     static let redirectBodySizeMax = 65_536
     static let redirectsMax = 10
 
-    private let configuration: Configuration
+    let configuration: Configuration
     private let idle = Guarded<[Handle]>([])
 
     public init(_ configuration: Configuration = Configuration()) {
@@ -98,7 +101,7 @@ public final class HTTPClient: Sendable {
         }
     }
 
-    private func parse(_ text: Bytes) throws(HTTPClientError) -> OutboundURL {
+    func parse(_ text: Bytes) throws(HTTPClientError) -> OutboundURL {
         do throws(URLFault) {
             return try OutboundURL.parse(text, privateHosts: configuration.privateHostsAllowed)
         } catch {
@@ -150,7 +153,7 @@ public final class HTTPClient: Sendable {
         return exchange.response
     }
 
-    private static func error(for code: CURLcode) -> HTTPClientError? {
+    static func error(for code: CURLcode) -> HTTPClientError? {
         switch code {
         case CURLE_OK: nil
         case CURLE_OPERATION_TIMEDOUT: .timeout

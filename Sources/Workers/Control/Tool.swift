@@ -4,7 +4,8 @@ internal import Base
 /// `skystead`: the operator's tool.
 enum Tool {
     static let commands: [Command] = [
-        .up, .check, .accountCreate, .accountList, .accountInfo, .invite, .crawlersNotify, .crawlers, .sequenceRaise,
+        .up, .check, .doctor, .accountCreate, .accountList, .accountInfo, .invite, .crawlersNotify, .crawlers,
+        .sequenceRaise,
         .sequence, .restoreFinish, .settings, .migrate, .version,
     ]
 
