@@ -128,6 +128,7 @@ class Nginx:
             text = re.sub(r"(ssl_certificate_key +)[^;]*;", rf"\g<1>{secret};", text)
             text = re.sub(r"^( *listen (?:\[::\]:)?)443", rf"\g<1>{port}", text, flags=re.M)
             text = re.sub(r"^( *listen (?:\[::\]:)?)80\b", rf"\g<1>{plain}", text, flags=re.M)
+            text = text.replace("include skystead.conf;", "include skystead_default.conf;\n    include skystead.conf;")
             if os.geteuid() != 0:
                 text = text.replace("user root;", "")
             changed = edit(file.name, text)
@@ -309,7 +310,7 @@ class DoctorTests(unittest.TestCase):
         handle_hosts, relay_name = f"handle hosts of {HOST}", f"relay {self.relay.url}"
         certificates = {f"certificate of {HOST}", f"certificate under {HOST}"}
         certificate = self.authority.certificate
-        everything = {f"path {path}" for path in ("/xrpc", "/oauth", "/@atproto", "/account")} | well_known
+        everything = {f"path {path}" for path in ("/xrpc", "/oauth", "/@atproto", "/account", "/admin")} | well_known
         return [
             Fault("a path that another site answers", {"path /oauth"}, "not from the responder",
                   ["location /oauth { include skystead_fastcgi_params; fastcgi_pass skystead_xrpc; }"],
@@ -317,6 +318,10 @@ class DoctorTests(unittest.TestCase):
             Fault("two paths more", {"path /@atproto", "path /account"}, "nobody gets at the pages",
                   ["location /@atproto {", "location /account {"],
                   edit=lambda name, text: without_path("/@atproto")(name, without_path("/account")(name, text))),
+            Fault("no administration", {"path /admin"}, "the operator doesn't get at",
+                  ["location /admin { include skystead_fastcgi_params; fastcgi_pass skystead_admin; }"],
+                  edit=replace(LOCATIONS, "location ~ ^/admin(?:/|$) {", "location /admin { return 404; }\n"
+                               "location ~ ^/nowhere(?:/|$) {")),
             Fault("certbot's directory takes all of .well-known", well_known | {handle_hosts}, "not from the responder",
                   ["location /.well-known/did.json {", f"server_name {HOST} *.{HOST};"],
                   edit=without_path("/.well-known/", "root /var/www/html;")),
@@ -344,7 +349,7 @@ class DoctorTests(unittest.TestCase):
                   edit=replace("skystead.conf", f"server_name {HOST} *.{HOST};", f"server_name {HOST};")),
             Fault("a wrong socket", everything | {"firehose", "upload size", handle_hosts},
                   "the web server does not reach the responder", ["is its user in the socket's group?"],
-                  edit=lambda name, text: text.replace("xrpc.sock", "no.sock").replace("stream.sock", "no.sock")),
+                  edit=lambda name, text: re.sub("(xrpc|admin|stream).sock", "no.sock", text)),
             Fault("an expired certificate", certificates, "the certificate expired at", ["certbot renew"],
                   certificate=certificate("expired", [HOST, "*." + HOST], -90, -1)),
             Fault("a certificate without the handles", {f"certificate under {HOST}"},

@@ -44,8 +44,7 @@ public struct Service: Sendable {
         invites = InviteStore(database: database, host: names.host, entropy: entropy)
         let keys = KeyStore(database: database, sealer: serviceKeys.sealer, entropy: entropy)
         self.keys = keys
-        let events = EventStore(database: database, clock: clock)
-        self.events = events
+        events = EventStore(database: database, clock: clock)
         repos = RepoStore(
             database: database, events: events, tids: TIDMaker(clockID: try Self.clockID(entropy)), clock: clock,
             keys: { did, reader in try keys.key(of: did, in: reader) })

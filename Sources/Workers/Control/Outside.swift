@@ -14,6 +14,7 @@ internal import Storage
 /// their own and nowhere else, so that a bad one does not hide what is behind it: nothing secret is sent.
 struct Outside {
     static let uploadPath: Bytes = "/xrpc/com.atproto.repo.uploadBlob"
+    static let adminPath: Bytes = "/admin"
     /// The certificate's last days, in which there is a warning.
     static let certificateWarningDays: Int64 = 14
     /// Handles that are not under this server's domains and are looked up one by one.
@@ -344,6 +345,7 @@ struct Outside {
         ("/oauth", "/oauth/jwks", "nobody can sign in with OAuth, and links to other services fail"),
         ("/@atproto", "/@atproto/doctor", "the pages of OAuth sign-in miss their parts"),
         ("/account", "/account", "nobody gets at the pages of their account"),
+        (adminPath, "/admin", "the operator doesn't get at the administration"),
         (
             "/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource",
             "OAuth clients don't find the server"

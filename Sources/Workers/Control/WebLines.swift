@@ -33,12 +33,16 @@ struct WebLines: Equatable {
     init(_ fault: WebFault, _ names: Names, _ paths: Paths, blobSizeMax: Int) {
         let hosts = ([names.host] + names.handleDomains.map { "*." + $0 }).map(\.description)
         let toResponder = ["include skystead_fastcgi_params;", "fastcgi_pass skystead_xrpc;"]
-        func caddyProxy(_ matcher: String, _ inside: [String] = []) -> [String] {
+        func caddyProxy(_ matcher: String, _ inside: [String] = [], to socket: String? = nil) -> [String] {
             ["handle \(matcher) {"] + inside.map { "    \($0)" } + [
-                "    reverse_proxy unix/\(paths.xrpcSocket) {", "        import skystead_fastcgi", "    }", "}",
+                "    reverse_proxy unix/\(socket ?? paths.xrpcSocket) {", "        import skystead_fastcgi", "    }",
+                "}",
             ]
         }
         switch fault {
+        case .path(let path) where path == Outside.adminPath:
+            nginx = ["location \(path) { include skystead_fastcgi_params; fastcgi_pass skystead_admin; }"]
+            caddy = caddyProxy("\(path)*", to: paths.adminSocket)
         case .path(let path):
             nginx = ["location \(path) { \(toResponder.joined(separator: " ")) }"]
             caddy = caddyProxy("\(path)*")
