@@ -21,6 +21,10 @@ public enum CrawlerWorker {
         let database = try Databases.openForService(settings, Paths(settings), log: log)
         let notifier = notifier(settings, database, log: log)
         try notifier.store.adopt(settings[Settings.crawlers])
+        let metrics = Metrics()
+        Observability.register(metrics, process: "notify-crawlers", database)
+        metrics.register { notifier.writeFigures(to: &$0) }
+        try Observability.open(metrics, port: settings[Settings.crawlersMetricsPort], log: log)
         log.info("crawlers.started", ["crawlers": .integer(settings[Settings.crawlers].count)])
         var isWell = true
         repeat {

@@ -13,8 +13,10 @@ public struct XRPCService: Sendable {
     private static let blobInternalPath: Bytes = "/_blobs/"
 
     /// Opens everything that `Service` does, and throws what it throws.
-    public init(_ settings: Settings, log: Log) throws {
+    public init(_ settings: Settings, log: Log, metrics: Metrics) throws {
         let service = try Service(settings, log: log)
+        Observability.register(metrics, process: "xrpc", service.database)
+        Observability.register(metrics, service.blobs)
         let tokens = SessionTokens(key: service.serviceKeys.sessions, service: service.serviceDID)
         let database: any Database = service.database
         var surface = XRPCSettings(

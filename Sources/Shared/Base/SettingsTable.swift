@@ -150,6 +150,18 @@ extension Settings {
     public static let metricsPort = Setting(
         "SKYSTEAD_METRICS_PORT", .integer(0...65_535), default: "0",
         help: "A port on 127.0.0.1 with the XRPC responder's figures for Prometheus at /metrics. 0: none.")
+    public static let streamMetricsPort = Setting(
+        "SKYSTEAD_STREAM_METRICS_PORT", .integer(0...65_535), default: "0",
+        help: "The same for the firehose. 0: none.")
+    public static let crawlersMetricsPort = Setting(
+        "SKYSTEAD_CRAWLERS_METRICS_PORT", .integer(0...65_535), default: "0",
+        help: "The same for the worker that tells relays of news. 0: none.")
+    public static let sentryDSN = Setting(
+        "SKYSTEAD_SENTRY_DSN", .secret, default: nil, secret: true,
+        help: """
+            https://key@host/project: where unexpected errors are reported, in the form of Sentry (envelopes). \
+            A report holds what the log says, never a header of a request.
+            """)
     public static let streamPort = Setting(
         "SKYSTEAD_STREAM_PORT", .integer(0...65_535), default: "0",
         help: "A port on 127.0.0.1 for the firehose, beside its unix socket. 0: none.")
@@ -174,7 +186,13 @@ extension Settings {
             ]
         ),
         ("Object storage", [s3Endpoint, s3Bucket, s3Region, s3AccessKeyID, s3SecretAccessKey]),
-        ("Processes", [threads, drainSeconds, metricsPort, streamPort, logLevel]),
+        (
+            "Processes",
+            [
+                threads, drainSeconds, metricsPort, streamMetricsPort, crawlersMetricsPort, streamPort, sentryDSN,
+                logLevel,
+            ]
+        ),
     ]
 
     static let rows: [any SettingRow] = table.flatMap(\.rows)

@@ -8,6 +8,7 @@ public struct CrawlerNotifier: Sendable {
     private let ask: @Sendable (Bytes) -> CrawlAnswer
     private let clock: Clock
     private let log: Log
+    private let figures = CrawlerFigures()
 
     /// `newest` gives the number of the newest event, `ask` sends one request to the crawler at an address.
     public init(
@@ -38,7 +39,9 @@ public struct CrawlerNotifier: Sendable {
         // Read before the request: what comes while it is under way is told by the next.
         let newest = try newest()
         guard try store.claim(url, now: now, regardlessOfInterval: regardlessOfInterval) else { return nil }
+        let started = Clock.monotonicNanoseconds()
         let answer = ask(url)
+        figures.record(answer, of: url, microseconds: Int(clamping: (Clock.monotonicNanoseconds() &- started) / 1_000))
         try store.record(answer, of: url, newest: newest, now: now)
         switch answer {
         case .accepted(let status):
@@ -50,6 +53,16 @@ public struct CrawlerNotifier: Sendable {
             log.warning("crawler.unreachable", ["crawler": .bytes(url), "error": .bytes(error)])
         }
         return answer
+    }
+
+    /// Writes what this process has asked, and where the crawlers stand in the database.
+    public func writeFigures(to text: inout MetricsText) {
+        figures.write(to: &text)
+        text.family("skystead_crawler_pending", .gauge, help: "1 when there is something that a crawler was not told.")
+        // A database that is away has its own alarms; a scrape says what can be said.
+        for (crawler, isPending) in (try? overview()) ?? [] {
+            text.sample("skystead_crawler_pending", ["crawler": crawler.url], value: isPending ? 1 : 0)
+        }
     }
 
     /// The crawlers with whether something is pending for each.
