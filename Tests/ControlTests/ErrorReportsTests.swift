@@ -95,12 +95,12 @@ import Testing
         let counts = ErrorCounts()
         var text = MetricsText()
         counts.write(to: &text)
-        #expect(String(decoding: text.bytes, as: UTF8.self).hasSuffix("skystead_errors_total{event=\"none\"} 0\n"))
+        #expect(String(decoding: text.bytes, as: UTF8.self).contains("\nskystead_errors_total{event=\"none\"} 0\n"))
         for event in ["xrpc", "xrpc", "start"] as [Bytes] { counts.count(event) }
         text = MetricsText()
         counts.write(to: &text)
         #expect(
-            String(decoding: text.bytes, as: UTF8.self).hasSuffix(
-                "skystead_errors_total{event=\"start\"} 1\nskystead_errors_total{event=\"xrpc\"} 2\n"))
+            String(decoding: text.bytes, as: UTF8.self).contains(
+                "\nskystead_errors_total{event=\"start\"} 1\nskystead_errors_total{event=\"xrpc\"} 2\n"))
     }
 }

@@ -153,6 +153,32 @@ class Nginx:
         self.log.close()
 
 
+class Caddy:
+    """The shipped files with TLS, on ports of their own."""
+
+    def __init__(self, stack, port, certificate, edit=lambda name, text: text):
+        where = stack.data_dir / "run/doctor-caddy"
+        where.mkdir(exist_ok=True)
+        chain, secret = certificate
+        for file in (ROOT / "conf/caddy").iterdir():
+            text = file.read_text().replace("home.example, *.home.example {",
+                                            f"https://{HOST}:{port}, https://*.{HOST}:{port} {{\n\ttls {chain} {secret}")
+            text = text.replace("/run/skystead", str(stack.data_dir / "run"))
+            text = text.replace("/var/lib/skystead", str(stack.data_dir))
+            text = text.replace("http:// {", f"http://:{free_port()} {{")
+            text = text.replace("\tadmin off\n", "\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n")
+            (where / file.name).write_text(edit(file.name, text))
+        self.log = open(stack.directory / "caddy.log", "ab")
+        environment = {**os.environ, "XDG_DATA_HOME": str(where), "XDG_CONFIG_HOME": str(where), "HOME": str(where)}
+        self.process = subprocess.Popen(
+            ["/usr/bin/caddy", "run", "--config", where / "Caddyfile", "--adapter", "caddyfile"], stdout=self.log,
+            stderr=self.log, env=environment)
+        wait_until(lambda: self.answers(port), what="Caddy")
+
+    answers = Nginx.answers
+    stop = Nginx.stop
+
+
 def replace(file, old, new):
     """An edit: in `file` `old` becomes `new`. It must be there."""
 
@@ -433,6 +459,33 @@ class DoctorTests(unittest.TestCase):
                 for place, line in enumerate(lines):
                     if line.startswith("FAIL"):
                         self.assertTrue(lines[place + 1].startswith("      → "), line)
+
+    def test_behind_caddy(self):
+        """A healthy service, and some faults, with the lines for both servers: this one does not say what it is."""
+        site = "skystead.caddy"
+        first = "\t# The firehose: the one path"
+        rows = [
+            ("healthy", set(), [], lambda name, text: text),
+            ("a path that another site answers", {"path /oauth"}, ["handle /oauth* {", "location /oauth {"],
+             replace(site, first, "\thandle /oauth* {\n\t\trespond 404\n\t}\n" + first)),
+            ("no stream", {"firehose"}, ["handle /xrpc/com.atproto.sync.subscribeRepos {"],
+             replace(site, "@stream path /xrpc/", "@stream path /nowhere/")),
+            ("another host", {"host name", f"handle hosts of {HOST}"}, ["env SKYSTEAD_HOST {http.request.host}"],
+             replace(site, "env SKYSTEAD_HOST {http.request.host}", "env SKYSTEAD_HOST localhost")),
+            ("gzip", {"compression"}, ["no `encode`"], replace(site, first, "\tencode {\n\t\tgzip\n\t\tminimum_length 1"
+             "\n\t\tmatch {\n\t\t\theader Content-Type *\n\t\t}\n\t}\n" + first)),
+        ]
+        for name, fails, remedies, edit in rows:
+            with self.subTest(name):
+                caddy = Caddy(self.stack, self.port, self.good, edit)
+                try:
+                    done = self.doctor()
+                finally:
+                    caddy.stop()
+                self.assertEqual(self.named(done.stdout, "FAIL"), fails, done.stdout + done.stderr)
+                self.assertEqual(done.returncode, 1 if fails else 0)
+                for remedy in remedies:
+                    self.assertIn(remedy, done.stdout)
 
     def test_what_only_warns(self):
         nginx = Nginx(self.stack, self.port, self.authority.certificate("short", [HOST, "*." + HOST], -80, 5))

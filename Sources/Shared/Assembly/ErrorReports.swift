@@ -72,7 +72,7 @@ final class ErrorReports: Sendable {
     private let state = Guarded(State())
     private let bell: Int32
     /// Reports that were not sent, for whatever reason.
-    let lost = Counter()
+    let lost: Counter
 
     /// nil without SKYSTEAD_SENTRY_DSN. Throws `Settings.Invalid` when that is none.
     convenience init?(_ settings: Settings) throws {
@@ -83,18 +83,19 @@ final class ErrorReports: Sendable {
         let client = Outbound.client(settings)
         try self.init(
             destination, host: Names(settings).host, process: Self.processName, clock: .system,
-            send: { try client.send($0).status })
+            lost: Observability.errors.lostReports, send: { try client.send($0).status })
     }
 
     /// `send` sends one request and gives the status of the answer.
     init(
-        _ destination: Destination, host: Bytes, process: Bytes, clock: Clock,
+        _ destination: Destination, host: Bytes, process: Bytes, clock: Clock, lost: Counter = Counter(),
         send: @escaping @Sendable (HTTPRequest) throws -> Int
     ) throws {
         self.destination = destination
         self.host = host
         self.process = process
         self.clock = clock
+        self.lost = lost
         self.send = send
         bell = csystem_eventfd()
         if bell < 0 { throw SystemError("eventfd") }

@@ -42,6 +42,8 @@ public enum Observability {
 /// Errors since the start, by the log's word for them.
 final class ErrorCounts: Sendable {
     private let counts = Guarded<[Bytes: Int]>([:])
+    /// Reports of `ErrorReports` that were not sent.
+    let lostReports = Counter()
 
     func count(_ event: Bytes) { counts.withLock { $0[event, default: 0] &+= 1 } }
 
@@ -51,5 +53,8 @@ final class ErrorCounts: Sendable {
         // One series from the start, so that the first error is an increase.
         if sorted.isEmpty { text.sample("skystead_errors_total", ["event": "none"], value: 0) }
         for (event, count) in sorted { text.sample("skystead_errors_total", ["event": event], value: count) }
+        text.family(
+            "skystead_error_reports_lost_total", .counter, help: "Reports of errors that could not be sent.")
+        text.sample("skystead_error_reports_lost_total", value: lostReports.value)
     }
 }

@@ -10,7 +10,7 @@ extension Command {
         ],
         summary: "check, and from outside too: DNS, certificates, every path of the web server, mail, relays"
     ) { invocation in
-        let settings = try ToolSettings.load()
+        let settings = try ToolSettings.load(asOwner: false)
         let names = Names(settings)
         var front = invocation.value("front").map { Bytes($0) }
         // On one machine only the web server of `up` can be meant; a server with a name is asked by that name.
