@@ -26,7 +26,7 @@ public struct PeerCertificate: Sendable, Equatable {
 public final class ProbeConnection {
     /// The certificate that the server showed; nil without TLS.
     public let certificate: PeerCertificate?
-    private let handle: Handle
+    private let handle: CurlHandle
     private let exchange: Exchange
     private let options: Options
     private let deadline: UInt64
@@ -34,12 +34,12 @@ public final class ProbeConnection {
     /// The longest answer that is collected.
     public static let receiveSizeMax = 65_536
 
-    fileprivate init(_ handle: Handle, _ exchange: Exchange, _ options: Options, deadline: UInt64) {
+    fileprivate init(_ handle: CurlHandle, _ exchange: Exchange, _ options: Options, deadline: UInt64) {
         self.handle = handle
         self.exchange = exchange
         self.options = options
         self.deadline = deadline
-        certificate = exchange.url.isSecure ? Self.certificate(of: handle.pointer) : nil
+        certificate = exchange.url.isSecure ? Self.certificate(of: handle.easy) : nil
     }
 
     deinit { options.free() }
@@ -50,7 +50,7 @@ public final class ProbeConnection {
         while done < bytes.count {
             var count = 0
             let code = bytes.withUnsafeBytes { raw in
-                curl_easy_send(handle.pointer, raw.baseAddress.map { $0 + done }, raw.count - done, &count)
+                curl_easy_send(handle.easy, raw.baseAddress.map { $0 + done }, raw.count - done, &count)
             }
             switch code {
             case CURLE_OK: done += count
@@ -68,7 +68,7 @@ public final class ProbeConnection {
             guard all.count < Self.receiveSizeMax else { throw .tooLarge }
             var count = 0
             let code = buffer.withUnsafeMutableBytes { raw in
-                curl_easy_recv(handle.pointer, raw.baseAddress, raw.count, &count)
+                curl_easy_recv(handle.easy, raw.baseAddress, raw.count, &count)
             }
             switch code {
             case CURLE_OK where count > 0: all.append(contentsOf: buffer[..<count])
@@ -83,7 +83,7 @@ public final class ProbeConnection {
     private func wait(_ events: Int32) throws(HTTPClientError) {
         let now = Clock.monotonicNanoseconds()
         guard now < deadline else { throw .timeout }
-        var socket = pollfd(fd: CCurl_activeSocket(handle.pointer), events: Int16(events), revents: 0)
+        var socket = pollfd(fd: CCurl_activeSocket(handle.easy), events: Int16(events), revents: 0)
         guard poll(&socket, 1, Int32(clamping: (deadline - now) / 1_000_000 + 1)) > 0 else { throw .timeout }
     }
 
@@ -121,17 +121,17 @@ extension HTTPClient {
         var request = HTTPRequest(.get, url)
         request.deadlineMilliseconds = max(1, deadlineMilliseconds)
         let deadline = Clock.monotonicNanoseconds() &+ UInt64(request.deadlineMilliseconds) &* 1_000_000
-        guard let handle = Handle() else { throw .unreachable }
-        let exchange = Exchange(url: try parse(url), request: request, isSameOrigin: true)
+        guard let handle = CurlHandle() else { throw .unreachable }
+        let exchange = Exchange(url: try parse(url, sizeMax: request.urlSizeMax), request: request, isSameOrigin: true)
         let options = Options(handle: handle, exchange: exchange, configuration: configuration)
         guard options.applyForProbe(milliseconds: request.deadlineMilliseconds) else {
             options.free()
             throw .invalidRequest
         }
-        let code = handle.perform(exchange)
+        let code = curl_easy_perform(handle.easy)
         if exchange.addressRefused || code != CURLE_OK { options.free() }
         if exchange.addressRefused { throw .addressNotAllowed }
-        if let error = Self.error(for: code) { throw error }
+        if let error = Transfer.error(for: code) { throw error }
         return ProbeConnection(handle, exchange, options, deadline: deadline)
     }
 }

@@ -509,18 +509,14 @@ struct Outside {
                 .get, url(path), headers: [("Accept-Encoding", "gzip, br, zstd, deflate")], sizeMax: .max / 2,
                 redirects: .returned)
             request.deadlineMilliseconds = Self.deadlineMilliseconds
-            var head: HTTPResponseHead?
+            let head: HTTPResponseHead
             do throws(HTTPClientError) {
-                try client.send(request) {
-                    head = $0
-                    return false
-                } body: { _ in
-                    false
-                }
+                // The rest of it is not wanted.
+                head = try client.open(request).head
             } catch {
-                guard head != nil else { return .wrong("\(url(path)) is not answered: \(error)", "see /xrpc above") }
+                return .wrong("\(url(path)) is not answered: \(error)", "see /xrpc above")
             }
-            if let encoding = head?["content-encoding"], encoding != "identity" {
+            if let encoding = head["content-encoding"], encoding != "identity" {
                 return .wrong(
                     "\(url(path)) comes compressed (\(encoding)): others hand it on as it is, and images break",
                     "compress nothing of this service", lines(.compression))
