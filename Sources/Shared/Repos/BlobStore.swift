@@ -13,6 +13,9 @@ public struct BlobStore: Sendable {
     public let directory: String
     /// The longest blob, in bytes.
     public let sizeMax: Int
+    /// Bytes of blobs that this process took in, and that it sent or had sent.
+    public let bytesReceived = Counter()
+    public let bytesSent = Counter()
 
     /// Makes the directory.
     public init(database: any Database, clock: Clock, directory: String, sizeMax: Int) throws(SystemError) {
@@ -47,6 +50,7 @@ public struct BlobStore: Sendable {
         }
         let mimeType = MediaType.decide(declared: declared, prefix: upload.prefix)
         try upload.place(cid)
+        bytesReceived.add(size)
         let now = clock.now()
         let kept = try database.write { writer in
             try writer.run(

@@ -97,6 +97,16 @@ public struct EventStore: Sendable {
         }
     }
 
+    /// Sets the counter to `number` if it is below. Returns where it stands.
+    func raiseCounter(to number: Int) throws -> Int {
+        try database.write { writer in
+            try writer.run("UPDATE counter SET value = \(number) WHERE name = 'event' AND value < \(number)")
+            let value = try writer.first("SELECT value FROM counter WHERE name = 'event'") { try $0.integer(0) }
+            guard let value else { throw RepoError.corrupt("no event counter") }
+            return value
+        }
+    }
+
     // MARK: Removing
 
     /// Events that one transaction removes, so that writers wait little.

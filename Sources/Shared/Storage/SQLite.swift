@@ -9,7 +9,7 @@ public final class SQLite: MigratableDatabase {
 
     private let path: String
     private let doorbell: String?
-    private let writer: GroupCommit<SQLiteConnection>
+    let writer: GroupCommit<SQLiteConnection>
     private let readers: ConnectionPool<SQLiteConnection>
 
     /// Opens the file; with `creates`, it is made when it is not there. Throws `StorageError.unsafeSetting` when a
