@@ -110,7 +110,7 @@ import Testing
             try home.database.write { try home.repos.setStatus(.active, of: Home.alice, in: $0) }
             try home.repos.apply([try put("com.example.thing/two", "\(status)")], to: Home.alice)
         }
-        try RepoStoreTests.checkEvents(home, count: 6)
+        try RepoStoreTests.checkEvents(home, count: 5)
         try home.database.write { try home.repos.markDeleted(Home.alice, in: $0) }
         #expect(throws: RepoError.repoNotFound(Home.alice)) {
             try home.repos.apply([try put("com.example.thing/three", "x")], to: Home.alice)
