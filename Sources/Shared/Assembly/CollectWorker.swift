@@ -6,7 +6,8 @@ internal import Web
 ///
 /// Two at once do no harm: each step is a transaction that removes what it finds.
 public enum CollectWorker {
-    /// Events older than the window, blobs that no record has named for longer than the grace, budgets that are over.
+    /// Events older than the window, blobs that no record has named for longer than the grace, budgets that are
+    /// over, kept repositories that nobody asked for.
     /// Needs no keys. Throws what the database and the files throw; what was removed before stays removed.
     public static func run(_ settings: Settings, log: Log) throws {
         let paths = Paths(settings)
@@ -21,6 +22,7 @@ public enum CollectWorker {
         let blobCount = try all { try blobs.purge() }
         let budgets = BudgetStore(database)
         let budgetCount = try all { try budgets.trim(now: clock.now()) }
+        _ = Service.archive(paths, clock)?.trim()
         log.info(
             "collect.done",
             ["events": .integer(eventCount), "blobs": .integer(blobCount), "budgets": .integer(budgetCount)])

@@ -124,6 +124,7 @@ public struct AccountLife: Sendable {
             try stores.events.appendAccount(did, .deleted, in: writer)
         }
         stores.keys.forget(did)
+        stores.repos.archive?.remove(did)
     }
 
     // MARK: Names
