@@ -81,6 +81,8 @@ public struct XRPCSettings: Sendable {
     /// The web server's internal location of the blobs' directory, ending in `/`: it then sends the files itself.
     /// Without one the bytes pass through the responder.
     public var blobInternalPath: Bytes?
+    /// The same for the directory of kept repositories.
+    public var archiveInternalPath: Bytes?
     public var privacyPolicyURL: Bytes?
     public var termsOfServiceURL: Bytes?
     public var contactEmail: Bytes?

@@ -32,14 +32,21 @@ extension Response {
         return response
     }
 
-    /// A repository as it stands when the body begins, streamed.
-    static func repository(_ did: DID, since: TID?, _ repos: RepoStore) -> Response {
-        var response = Response(
-            status: 200,
-            body: .stream { sink in
-                try repos.export(did, since: since) { try sink($0) }
-            })
+    /// A repository as it stands when the body begins, streamed; or, when all of `state` was sent before and kept, the
+    /// web server sends that.
+    static func repository(_ state: RepoState, since: TID?, _ app: XRPCApp) -> Response {
+        var response = Response(status: 200)
         response.append("Content-Type", carType)
+        let (did, repos) = (state.did, app.repos)
+        if let since {
+            response.body = .stream { sink in try repos.export(did, since: since) { try sink($0) } }
+        } else if let prefix = app.settings.archiveInternalPath,
+            let name = repos.archive?.find(did, at: state.commit), let path = HeaderValue(prefix + Bytes(name))
+        {
+            response.body = .file(internalPath: path)
+        } else {
+            response.body = .stream { sink in try repos.exportKeeping(did) { try sink($0) } }
+        }
         return response
     }
 }
@@ -68,8 +75,8 @@ struct GetRepo: Method {
     }
 
     static func run(_ call: Call<Self>) throws -> Response {
-        _ = try call.app.readable(call.input.did, by: call.caller)
-        return .repository(call.input.did, since: call.input.since, call.app.repos)
+        let state = try call.app.readable(call.input.did, by: call.caller)
+        return .repository(state, since: call.input.since, call.app)
     }
 }
 
@@ -81,8 +88,8 @@ struct GetCheckout: Method {
     typealias Input = RepoParameters
 
     static func run(_ call: Call<Self>) throws -> Response {
-        _ = try call.app.readable(call.input.did, by: call.caller)
-        return .repository(call.input.did, since: nil, call.app.repos)
+        let state = try call.app.readable(call.input.did, by: call.caller)
+        return .repository(state, since: nil, call.app)
     }
 }
 

@@ -11,15 +11,14 @@ internal import Web
 ///
 /// Two at once do no harm: each step is a transaction that removes what it finds.
 public enum CollectWorker {
-    /// Reports that one run passes on: some stay for the next.
-    private static let reportsMax = 500
-
     /// Accounts whose owners wanted them gone by now, events older than the window, blobs that no record has named for
-    /// longer than the grace, budgets that are over. Then passes on the reports that are due, for which alone it needs
-    /// keys. Throws what the database and the files throw; what was removed before stays removed.
+    /// longer than the grace, budgets that are over, kept repositories that nobody asked for. Then passes on the
+    /// reports that are due, for which alone it needs keys. Throws what the database and the files throw; what was
+    /// removed before stays removed.
     public static func run(_ settings: Settings, log: Log) throws {
         let paths = Paths(settings)
         let clock = Clock.system
+        let archive = Service.archive(paths, clock)
         let database = try Databases.openForService(settings, paths, log: log)
         let window = Int64(settings[Settings.eventWindowHours]) * 3_600
 
@@ -28,12 +27,13 @@ public enum CollectWorker {
         let blobs = try BlobStore(
             database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax])
         let accounts = AccountRemoval(
-            database: database, accounts: AccountStore(database: database), repos: repos(database, events, clock),
-            events: events, blobs: blobs)
+            database: database, accounts: AccountStore(database: database),
+            repos: repos(database, events, archive, clock), events: events, blobs: blobs)
         let removed = try accounts.collect(now: clock.now(), log: AdminLog(database: database, clock: clock))
         let blobCount = try all { try blobs.purge() }
         let budgets = BudgetStore(database)
         let budgetCount = try all { try budgets.trim(now: clock.now()) }
+        _ = archive?.trim()
         log.info(
             "collect.done",
             [
@@ -47,9 +47,11 @@ public enum CollectWorker {
     }
 
     /// Repositories to remove, not to write to: nothing here signs a commit.
-    private static func repos(_ database: any Database, _ events: EventStore, _ clock: Clock) -> RepoStore {
+    private static func repos(
+        _ database: any Database, _ events: EventStore, _ archive: RepoArchive?, _ clock: Clock
+    ) -> RepoStore {
         RepoStore(
-            database: database, events: events, tids: TIDMaker(clockID: 0), clock: clock,
+            database: database, events: events, tids: TIDMaker(clockID: 0), clock: clock, archive: archive,
             keys: { did, _ in throw KeyError.notFound(did) })
     }
 

@@ -51,7 +51,7 @@ public struct Service: Sendable {
         events = EventStore(database: database, clock: clock)
         repos = RepoStore(
             database: database, events: events, tids: TIDMaker(clockID: try Self.clockID(entropy)), clock: clock,
-            keys: { did, reader in try keys.key(of: did, in: reader) })
+            archive: Self.archive(paths, clock), keys: { did, reader in try keys.key(of: did, in: reader) })
         records = RecordStore(database: database)
         blobs = try BlobStore(
             database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax])
@@ -94,6 +94,11 @@ public struct Service: Sendable {
     private static func clockID(_ entropy: Entropy) throws -> Int {
         let bytes = try entropy.bytes(2)
         return Int(bytes[0]) << 8 | Int(bytes[1])
+    }
+
+    /// Kept repositories, with the group of the blobs' directory: the web server reads both.
+    static func archive(_ paths: Paths, _ clock: Clock) -> RepoArchive? {
+        RepoArchive(directory: paths.cars, beside: paths.blobs, clock: clock, entropy: .system)
     }
 
     private static func network(_ settings: Settings) -> IdentityNetwork {

@@ -12,8 +12,9 @@ internal import XRPCHandlers
 public struct XRPCService: Sendable {
     public let responder: Responder
 
-    /// Where conf/nginx and conf/caddy have the blobs, behind `X-Accel-Redirect`.
+    /// Where conf/nginx and conf/caddy have blobs and kept repositories, behind `X-Accel-Redirect`.
     private static let blobInternalPath: Bytes = "/_blobs/"
+    private static let archiveInternalPath: Bytes = "/_cars/"
 
     /// Opens everything that `Service` does, and throws what it throws and `Settings.Invalid` for an AppView that can't
     /// be asked.
@@ -31,6 +32,7 @@ public struct XRPCService: Sendable {
             contactEmail: settings[Settings.contactEmail], adminPassword: settings[Settings.adminPassword])
         surface.blobInternalPath = Self.blobInternalPath
         surface.moderationDID = settings[Settings.moderationDID].flatMap { DID($0) }
+        surface.archiveInternalPath = Self.archiveInternalPath
         let app = XRPCApp(
             settings: surface,
             clock: service.clock, entropy: service.entropy, log: log,

@@ -57,6 +57,7 @@ public struct AccountRemoval: Sendable {
     /// Removes what the first transaction left: in any order, as often as it takes; the repository's row is the mark
     /// that there is something left, and goes last.
     private func finish(_ did: DID) throws {
+        repos.archive?.remove(did)
         try events.removeAll(of: did)
         while try repos.removeRows(of: did) {}
         while try blobs.remove(of: did) {}

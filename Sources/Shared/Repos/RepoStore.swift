@@ -23,11 +23,14 @@ public struct RepoStore: Sendable {
     let clock: Clock
     let keys: KeySource
     let lanes = RepoLanes()
+    /// Whole repositories that were streamed before; nil: none are kept.
+    public let archive: RepoArchive?
 
     public init(
         database: any Database, events: EventStore, cache: NodeCache = NodeCache(), tids: TIDMaker, clock: Clock,
-        keys: @escaping KeySource
+        archive: RepoArchive? = nil, keys: @escaping KeySource
     ) {
+        self.archive = archive
         self.database = database
         self.events = events
         self.cache = cache

@@ -193,7 +193,11 @@ int csystem_random(void *bytes, size_t count) {
     return 0;
 }
 
-void csystem_return_large_memory(int threshold) { mallopt(M_MMAP_THRESHOLD, threshold); }
+void csystem_return_large_memory(int threshold) {
+    // Setting one ends the adapting of both; at its default the second would give 128 KiB back all the time.
+    mallopt(M_MMAP_THRESHOLD, threshold);
+    mallopt(M_TRIM_THRESHOLD, 2 * threshold);
+}
 
 int csystem_protect_memory(void) {
     struct rlimit none = {0, 0};
