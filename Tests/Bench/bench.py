@@ -444,25 +444,35 @@ class Bench:
             memory = proportional_kib(pids)
             peak = [memory]
 
-            def product():
+            def product(is_first):
+                # What was sent before is kept as a file: without it the responder makes the whole answer again.
+                if is_first:
+                    for kept in (self.stack.data_dir / "cars").iterdir():
+                        kept.unlink()
                 seconds = self.download(url)
                 peak[0] = max(peak[0], proportional_kib(pids))
                 return size / seconds / 1e6
 
             found = in_turn(
-                {"product": product, "file": lambda: size / self.download(f"{base}/file") / 1e6}, self.rounds + 2
+                {
+                    "first": lambda: product(True),
+                    "again": lambda: product(False),
+                    "file": lambda: size / self.download(f"{base}/file") / 1e6,
+                },
+                self.rounds + 2,
             )
         finally:
             self.end(processes)
-        ratio = median_ratio(found["product"], found["file"])
-        self.table.add(
-            f"getRepo of 100,000 records ({size / 1e6:.0f} MB)",
-            f"{median(found['product']):.0f} MB/s, memory {memory / 1024:.0f} → {peak[0] / 1024:.0f} MiB",
-            f"nginx, the same bytes as a file {median(found['file']):.0f} MB/s",
-            f"{ratio:.2f}",
-            "≥ 0.5",
-            ratio >= 0.5,
-        )
+        for side, word in (("first", "made by the responder"), ("again", "sent before")):
+            ratio = median_ratio(found[side], found["file"])
+            self.table.add(
+                f"getRepo of 100,000 records ({size / 1e6:.0f} MB), {word}",
+                f"{median(found[side]):.0f} MB/s, memory {memory / 1024:.0f} → {peak[0] / 1024:.0f} MiB",
+                f"nginx, the same bytes as a file {median(found['file']):.0f} MB/s",
+                f"{ratio:.2f}",
+                "≥ 0.5",
+                ratio >= 0.5,
+            )
 
     @staticmethod
     def download(url, path=os.devnull):
