@@ -1,0 +1,2 @@
+from suite import Table
+table = Table()
