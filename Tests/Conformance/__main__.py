@@ -22,6 +22,7 @@ NEEDS = {
     "plc_url": "--plc-url",
     "session_key": "--session-key",
     "appview_listen": "--appview-listen",
+    "service_listen": "--service-listen",
     "mail": "--smtp-listen or --mail-directory",
     "outdate_events": "--outdate-events",
     "expire_mail_codes": "--expire-mail-codes",
@@ -90,7 +91,8 @@ def verdict(suite, row):
 
 def main():
     options = parse(sys.argv[1:])
-    rows = hostile.table.rows if options.hostile else [row for table in TABLES for row in table.rows]
+    rows = hostile.table.rows if options.hostile else sorted(
+        (row for table in TABLES for row in table.rows), key=lambda row: row.number)
     rows = chosen(rows, options.rows)
     if options.list:
         for row in rows:

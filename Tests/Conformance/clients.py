@@ -251,11 +251,13 @@ def delete_missing(s):
     demand(a.head() == head, "nothing has changed")
 
 
-@row(38, "bodies that are too large: 1.1 MB of JSON, a blob beyond the limit")
+@row(38, "bodies that are too large: 1.1 MB of JSON, a blob beyond the limit; a large one that is refused is told why")
 def too_large(s):
     a = s.first
     body = {"repo": a.did, "collection": UNKNOWN, "record": note("x" * 1_100_000)}
     expect(a.post("repo.createRecord", body), 413, "PayloadTooLarge")
+    # A client signs in again when it hears this, and loses the upload when it does not.
+    expect(s.server.post("repo.uploadBlob", raw=bytes(3_000_000), kind="image/png", token="x"), 400, "InvalidToken")
     limit = s.description.get("blobUploadLimit")
     if not limit or limit > 200_000_000:
         s.left_out("describeServer gives no blobUploadLimit that can be tried")

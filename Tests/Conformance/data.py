@@ -194,10 +194,10 @@ def car(roots, blocks):
     return section(header) + b"".join(section(bytes(cid) + block) for cid, block in blocks)
 
 
-def commit_block(did, data, key, **changes):
-    """A signed commit of version 3; `changes` to its fields are signed too, but for `sig`."""
+def commit_block(did, data, key, /, **changes):
+    """A signed commit of version 3; `changes` to its fields are signed too; `...` leaves one out."""
     fields = {"did": did, "version": 3, "data": data, "rev": tid(), "prev": None}
-    fields |= {name: value for name, value in changes.items() if name != "sig"}
+    fields |= {name: value for name, value in changes.items() if name != "sig"}  # `sig` signs
     fields = {name: value for name, value in fields.items() if value is not ...}
     sign = changes.get("sig", key.sign)
     return cbrrr.encode_dag_cbor(fields | {"sig": sign(cbrrr.encode_dag_cbor(fields))})

@@ -99,7 +99,7 @@ class Answer:
         return self.headers.get(name, "")
 
     def __str__(self):
-        return f"{self.request} → {self.status} {self.body[:400].decode(errors='replace')}"
+        return f"{self.request} → {self.status} {shown(self.body, 400)}"
 
 
 def expect(answer, status, error=None, message=None, has=None, starts=None):
@@ -156,9 +156,7 @@ class Server:
         fields = {"Host": self.authority, "Connection": "close", "User-Agent": "conformance", **(headers or {})}
         if body is not None:
             fields.setdefault("Content-Length", str(len(body)))
-        described = f"{method} {target[:200]}"
-        if body:
-            described += f" {body[:200].decode(errors='replace')}"
+        described = f"{method} {target[:200]}" + (f" {shown(body)}" if body else "")
         connection = http.client.HTTPConnection(self.host, self.port)
         connection.sock = self.socket()
         begun = time.monotonic()
@@ -211,9 +209,12 @@ class Server:
             all_fields.setdefault("Content-Length", "0")
         return self.request("POST", f"/xrpc/{nsid(method)}", all_fields, content)
 
-    def raw(self, data, seconds=20):
-        """Sends bytes as they are and reads until the other side closes. Status 0 is a connection that just ended."""
-        described = data[:160].decode(errors="replace").replace("\r\n", "⏎")
+    def raw(self, data, ends=False, seconds=20):
+        """Sends bytes as they are and reads until the other side closes. Status 0 is a connection that just ended.
+
+        With `ends` it says that nothing more will come, as a client that breaks off does.
+        """
+        described = shown(data)
         begun = time.monotonic()
         connection = self.socket()
         received = b""
@@ -221,12 +222,14 @@ class Server:
             connection.settimeout(seconds)
             self.send_while_welcome(connection, data)
             try:
+                if ends and not self.is_tls:
+                    connection.shutdown(socket.SHUT_WR)
                 while piece := connection.recv(65_536):
                     received += piece
             except TimeoutError:
                 raise Wrong(f"no end of the answer in {seconds} s, after {received[:100]!r}") from None
-            except ConnectionResetError:
-                pass
+            except OSError:
+                pass  # reset, perhaps before the answer was read: then there is none
         finally:
             connection.close()
         head, _, body = received.partition(b"\r\n\r\n")
@@ -236,6 +239,17 @@ class Server:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         self.last = Answer(described, status, Lowercase(headers), body, time.monotonic() - begun)
         return self.last
+
+
+def shown(data, size=200):
+    """The beginning of `data` for people; of what is no text only its length."""
+    try:
+        text = data[:size].decode()
+    except UnicodeDecodeError:
+        return f"({len(data)} bytes)"
+    if any(character < " " and character not in "\r\n\t" for character in text):
+        return f"({len(data)} bytes)"
+    return text.replace("\r\n", "⏎") + (f"… ({len(data)} bytes)" if len(data) > size else "")
 
 
 class Lowercase(dict):
