@@ -17,6 +17,7 @@ public struct Paths: Sendable {
     public var rotationKey: String { "\(keys)/plc-rotation.sealed" }
     public var logs: String { "\(data)/log" }
     public var xrpcSocket: String { "\(run)/xrpc.sock" }
+    public var adminSocket: String { "\(run)/admin.sock" }
     public var streamSocket: String { "\(run)/stream.sock" }
     /// Rung by writers, heard by the stream. Not in `run`: that belongs to whoever makes the listening sockets.
     public var doorbell: String { "\(data)/doorbell.sock" }

@@ -64,6 +64,7 @@ struct Checks {
             Look(name: "data directory", look: dataDirectory), Look(name: "keys", look: keys),
             Look(name: "database", look: database),
             Look(name: "XRPC responder") { socket(paths.xrpcSocket, "skystead-xrpc") },
+            Look(name: "admin responder") { socket(paths.adminSocket, "skystead-admin") },
             Look(name: "stream worker") { socket(paths.streamSocket, "skystead-stream") },
             Look(name: "web server", needsWebServer: true, look: webServer),
             Look(name: "firehose", needsWebServer: true, look: firehose),

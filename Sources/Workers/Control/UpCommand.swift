@@ -112,6 +112,11 @@ struct Up {
                 rollsOver: true))
         plans.append(
             ChildPlan(
+                name: "skystead-fcgi admin", command: ["\(programs)/skystead-fcgi", "admin"],
+                socket: try listen(paths.adminSocket), logPath: "\(paths.logs)/admin.log", notifies: true,
+                rollsOver: true))
+        plans.append(
+            ChildPlan(
                 name: "skystead-worker stream", command: ["\(programs)/skystead-worker", "stream"],
                 socket: try listen(paths.streamSocket), logPath: "\(paths.logs)/stream.log", notifies: true))
         if let webServer { plans.append(try plan(webServer)) }
@@ -159,6 +164,7 @@ struct Up {
         output.line(output.painted("Skystead \(Version.text) is up.", .green))
         output.line("  service     \(url)")
         output.line("  firehose    \(url)\(Firehose.path)")
+        if settings[Settings.adminPassword] != nil { output.line("  admin       \(url)/admin") }
         output.line("  state       \(paths.data) (\(database)); logs in \(paths.logs)")
         output.line("  identities  \(settings[Settings.plcURL])")
         output.line("The first account, in another terminal:")
