@@ -1,4 +1,4 @@
-"""The conformance suite against one PDS: `scripts/conformance URL`. docs/conformance.md has the options and the rows."""
+"""The conformance suite against one PDS: `scripts/conformance URL`. docs/conformance.md has the options."""
 
 import argparse
 import json
