@@ -36,6 +36,7 @@ def preflight(s):
     demand(answer.header("access-control-allow-origin") == "*", "any origin")
     allowed = [name.strip() for name in answer.header("access-control-allow-headers").lower().split(",")]
     demand(all(name in allowed for name in wanted), f"allowed headers are {allowed}")
+    demand(answer.header("access-control-max-age") == "86400", "it holds for a day")
 
 
 @row(4, "createAccount: did:plc, handle, tokens of the right kind and life")
@@ -116,6 +117,9 @@ def wrong_password(s):
         expect(answer, 401, "AuthenticationRequired", message="Invalid identifier or password")
         bodies.append(answer.body)
     demand(len(set(bodies)) == 1, "the answers differ")
+    body = {"identifier": s.first.handle, "password": "x" * 513}
+    expect(s.server.post("server.createSession", body), 401, "AuthenticationRequired",
+           message="Password too long. Consider resetting your password.")
 
 
 @row(12, "createRecord of a post")
@@ -202,6 +206,9 @@ def blob(s):
     demand(got.header("content-type") == "image/png", "its type")
     demand(got.header("content-security-policy") == "default-src 'none'; sandbox", "Content-Security-Policy")
     demand(got.header("x-content-type-options") == "nosniff", "X-Content-Type-Options")
+    demand(got.header("content-length") == str(len(content)), "Content-Length")
+    name = f'attachment; filename="{reference["ref"]["$link"]}"'
+    demand(got.header("content-disposition") == name, f"Content-Disposition {got.header('content-disposition')}")
 
 
 @row(18, "getRepo: one root, a signed commit of version 3, the tree of all records")

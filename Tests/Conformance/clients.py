@@ -490,7 +490,8 @@ def slow_subscriber(s):
     errors = [decode_frame(data) for opcode, data in frames if opcode == 2 and data[:5] != b"\xa2\x61t"]
     refused = [payload for header, payload in errors if header.get("op") == -1]
     demand([one["error"] for one in refused] == ["ConsumerTooSlow"], f"{len(frames)} frames, then {refused}")
-    demand(frames[-1][0] == 8, "then a close frame")
+    demand(refused[0]["message"] == "Stream consumer too slow", f"message {refused[0]['message']!r}")
+    demand(frames[-1][0] == 8 and frames[-1][1][:2] == (1_008).to_bytes(2, "big"), "then a close frame of 1008")
 
 
 def server_frames(data):

@@ -12,7 +12,7 @@ import cbrrr
 from data import Identity, Key, Repository, car, commit_block, section, tree_blocks, varint
 from migration import CAR, move_in
 from suite import LIKE, POST, UNKNOWN, Table, b64url, expect, image_post, jwt_parts, note, now_text, png, post
-from verify import cid_of, demand
+from verify import cid_of, demand, layer
 
 table = Table()
 REFUSED = frozenset({400})
@@ -337,15 +337,15 @@ def limits_and_cursors(s):
 # C: CBOR, CAR, trees, commits, as importRepo brings them
 
 
-def import_row(number, text, make):
-    """A row of repositories for importRepo: `make(identity)` gives (name, bytes of the CAR, words or None)."""
+def import_row(number, text, words, make, error="InvalidRepo"):
+    """A row of repositories for importRepo: `make(identity)` gives (name, the CAR) and sometimes other words."""
 
     @row(number, text, "plc_url")
     def cases(s):
         identity, account = move_in(s)
         return account, [Case(name, lambda content=content: account.post("repo.importRepo", raw=content, kind=CAR),
-                              REFUSED, {"InvalidRequest", "InvalidRepo", "InvalidCAR", "InvalidRecord"}, has)
-                         for name, content, has in make(identity)]
+                              REFUSED, error, other[0] if other else words)
+                         for name, content, *other in make(identity)]
 
 
 def with_record(identity, block, key=f"{UNKNOWN}/3jzfcijpj2z2a"):
@@ -359,45 +359,47 @@ def with_tree(identity, data, nodes, more=(), /, **changes):
     return car([cid_of(commit)], [(bytes(cid_of(commit)), commit), *nodes.items(), *more])
 
 
-def cbor_row(number, text, values):
+def cbor_row(number, text, words, values):
     """Records of hostile CBOR: each value stands under the key `a` of an otherwise good record."""
-    import_row(number, text, lambda identity: [
+    import_row(number, text, words, lambda identity: [
         (name, with_record(identity, b"\xa2aa" + bytes.fromhex(value) + cbrrr.encode_dag_cbor("$type")
-                           + cbrrr.encode_dag_cbor(UNKNOWN)), None)
+                           + cbrrr.encode_dag_cbor(UNKNOWN)))
         for name, value in values.items()])
 
 
-cbor_row("C001", "CBOR: lengths that are not the shortest", {
+cbor_row("C001", "CBOR: lengths that are not the shortest", "non-canonical length", {
     "1 in two bytes": "1801", "16 in three": "190010", "text": "780161", "bytes": "580161", "array": "9800",
     "map": "b800", "negative": "3800", "1 in nine": "1b0000000000000001", "a tag": "d9002a4100"})
-cbor_row("C009", "CBOR: indefinite lengths", {
+cbor_row("C009", "CBOR: indefinite lengths", "indefinite length", {
     "array": "9fff", "map": "bfff", "bytes": "5f4100ff", "text": "7f6161ff", "a break alone": "ff"})
-cbor_row("C013", "CBOR: floats", {
+cbor_row("C013", "CBOR: floats", "float not allowed", {
     "half": "f93c00", "single": "fa3f800000", "double": "fb3ff0000000000000", "NaN": "f97e00",
     "negative zero": "fb8000000000000000"})
-cbor_row("C017", "CBOR: simple values", {"undefined": "f7", "16": "f0", "20 in two bytes": "f814"})
-cbor_row("C020", "CBOR: keys of maps", {
+cbor_row("C017", "CBOR: simple values", "unsupported simple value", {
+    "undefined": "f7", "16": "f0", "20 in two bytes": "f814"})
+cbor_row("C020", "CBOR: keys of maps", "map keys", {
     "twice": "a2616101616102", "unsorted": "a2616201616102", "bytewise, not by length": "a262616101616202",
     "an integer": "a10101", "bytes": "a1416101"})
-cbor_row("C024", "CBOR: text that is not UTF-8", {
+cbor_row("C024", "CBOR: text that is not UTF-8", "text is not UTF-8", {
     "a byte": "61ff", "a surrogate": "63eda080", "overlong": "62c080", "cut": "61c3"})
-cbor_row("C027", "CBOR: CIDs that are none", {
+cbor_row("C027", "CBOR: CIDs that are none", "invalid CID", {
     "no prefix byte": "d82a582501711220" + "00" * 33, "the prefix alone": "d82a4100",
     "CIDv0": "d82a5823001220" + "00" * 32,
     "version 2": "d82a58250002711220" + "00" * 32, "a short digest": "d82a58240001711220" + "00" * 31,
     "a byte too many": "d82a58260001711220" + "00" * 33, "codec dag-pb": "d82a58250001701220" + "00" * 32,
     "sha-512": "d82a58450001711340" + "00" * 64, "text": "d82a6162", "a tag in a tag": "d82ad82a4100"})
-cbor_row("C033", "CBOR: other tags", {"0": "c06161", "43": "d82b4100", "1": "c100"})
-cbor_row("C034", "CBOR: lengths beyond the input", {
+cbor_row("C033", "CBOR: other tags", "unsupported tag", {"0": "c06161", "43": "d82b4100", "1": "c100"})
+cbor_row("C034", "CBOR: lengths beyond the input", "length exceeds input", {
     "array of 2^32-1": "9affffffff", "array of 2^63": "9b8000000000000000", "map of 2^60": "bb1000000000000000",
     "bytes of 2^63": "5b8000000000000000", "text of 2^32": "7b0000000100000000"})
-cbor_row("C035", "CBOR: nesting", {f"{depth} arrays": "81" * depth + "00" for depth in (33, 1_000, 100_000)})
-cbor_row("C037", "CBOR: integers beyond the data model", {
-    "2^64-1": "1bffffffffffffffff", "-2^64": "3bffffffffffffffff", "2^53": "1b0020000000000000"})
-import_row("C036", "CBOR: something after the record", lambda identity: [
-    ("a byte", with_record(identity, cbrrr.encode_dag_cbor(note("x")) + b"\0"), None),
-    ("two records", with_record(identity, cbrrr.encode_dag_cbor(note("x")) * 2), None),
-    ("nothing at all", with_record(identity, b""), None)])
+cbor_row("C035", "CBOR: nesting", "nesting deeper than 32", {
+    f"{depth} arrays": "81" * depth + "00" for depth in (33, 1_000, 100_000)})
+cbor_row("C037", "CBOR: integers beyond the data model", "integer out of range", {
+    "2^64-1": "1bffffffffffffffff", "-2^64": "3bffffffffffffffff"})
+import_row("C036", "CBOR: something after the record", "trailing data", lambda identity: [
+    ("a byte", with_record(identity, cbrrr.encode_dag_cbor(note("x")) + b"\0")),
+    ("two records", with_record(identity, cbrrr.encode_dag_cbor(note("x")) * 2)),
+    ("nothing at all", with_record(identity, b""), "truncated")])
 
 
 def car_headers(identity):
@@ -408,13 +410,13 @@ def car_headers(identity):
         return section(cbrrr.encode_dag_cbor(value)) + blocks
 
     return [
-        ("nothing", b"", None), ("a header of 0 bytes", b"\0" + blocks, None),
-        ("a header of 1 GiB", varint(1 << 30) + blocks, None),
-        ("version 2", header({"version": 2, "roots": [made.root]}), None),
-        ("no roots", header({"version": 1, "roots": []}), None),
-        ("two roots", header({"version": 1, "roots": [made.root] * 2}), None),
-        ("a root that is text", header({"version": 1, "roots": ["x"]}), None),
-        ("no version", header({"roots": [made.root]}), None), ("a list", header([1]), None)]
+        ("nothing", b"", "A request body is expected"), ("a header of 0 bytes", b"\0" + blocks),
+        ("a header of 1 GiB", varint(1 << 30) + blocks),
+        ("version 2", header({"version": 2, "roots": [made.root]})),
+        ("no roots", header({"version": 1, "roots": []}), "expected one root"),
+        ("two roots", header({"version": 1, "roots": [made.root] * 2}), "expected one root"),
+        ("a root that is text", header({"version": 1, "roots": ["x"]})),
+        ("no version", header({"roots": [made.root]})), ("a list", header([1]))]
 
 
 def car_sections(identity):
@@ -422,14 +424,18 @@ def car_sections(identity):
     good = made.car()
     other = bytes(made.root) + b"\0"
     return [
-        ("10 bytes of length", good + b"\x80" * 10 + b"\1", None), ("11", good + b"\x80" * 11 + b"\1", None),
-        ("a million", good + b"\x80" * 1_000_000, None), ("a length that is not the shortest", good + b"\x81\0a", None),
-        ("a section of 0 bytes", good + b"\0", None), ("shorter than a CID", good + section(b"\1\x71\x12"), None),
-        ("longer than what is left", good + varint(100) + b"\1", None),
-        ("2 GiB", good + varint(2 << 30) + b"\1\x71", None),
-        ("cut off", good[:-5], None), ("a block that is not its CID", good + section(other), None),
-        ("an identity CID", good + section(b"\1\x55\0" + varint(100_000) + bytes(100_000)), None),
-        ("a digest of 4 KiB", good + section(b"\1\x55\x12" + varint(4_096) + bytes(4_096)), None)]
+        ("10 bytes of length", good + b"\x80" * 10 + b"\1", "varint too long"),
+        ("11", good + b"\x80" * 11 + b"\1", "varint too long"),
+        ("a million", good + b"\x80" * 1_000_000, "varint too long"),
+        ("a length that is not the shortest", good + b"\x81\0a", "varint not minimal"),
+        ("a section of 0 bytes", good + b"\0", "truncated CAR"),
+        ("shorter than a CID", good + section(b"\1\x71\x12"), "truncated CAR"),
+        ("longer than what is left", good + varint(100) + b"\1", "truncated CAR"),
+        ("2 GiB", good + varint(2 << 30) + b"\1\x71", "section too large"),
+        ("cut off", good[:-5], "truncated CAR"),
+        ("a block that is not its CID", good + section(other), "block does not match its CID"),
+        ("an identity CID", good + section(b"\1\x55\0" + varint(100_000) + bytes(100_000)), "unsupported CID"),
+        ("a digest of 4 KiB", good + section(b"\1\x55\x12" + varint(4_096) + bytes(4_096)), "unsupported CID")]
 
 
 def car_gaps(identity):
@@ -440,13 +446,13 @@ def car_gaps(identity):
     def without(gone):
         return car([made.root], [pair for pair in pairs if pair[0] != gone])
 
-    return [("the commit", without(bytes(made.root)), None), ("the root of the tree", without(bytes(made.data)), None),
-            ("a node", without(nodes[0]), None), ("a record", without(next(iter(made.record_blocks))), None)]
+    return [("the commit", without(bytes(made.root))), ("the root of the tree", without(bytes(made.data))),
+            ("a node", without(nodes[0])), ("a record", without(next(iter(made.record_blocks))))]
 
 
-import_row("C038", "CAR: headers", car_headers)
-import_row("C039", "CAR: sections", car_sections)
-import_row("C043", "CAR: something is missing", car_gaps)
+import_row("C038", "CAR: headers", "CAR header", car_headers, "InvalidRequest")
+import_row("C039", "CAR: sections", "CAR", car_sections, "InvalidRequest")
+import_row("C043", "CAR: something is missing", "missing block bafyrei", car_gaps)
 
 RECORD = cbrrr.encode_dag_cbor(note("x"))
 RECORD_PAIR = (bytes(cid_of(RECORD)), RECORD)
@@ -465,7 +471,7 @@ def entry(key, prefix=0, right=None):
 def trees(identity):
     # Keys of layer 0, in order.
     key = [f"{UNKNOWN}/{letter}".encode() for letter in "abcdefghijklmnop"]
-    keys = [one for one in key if not tree_layer(one)][:3]
+    keys = [one for one in key if not layer(one)][:3]
     empty = {"e": [], "l": None}
     empty_cid = cid_of(cbrrr.encode_dag_cbor(empty))
     shared = len(keys[0]) - 1
@@ -478,24 +484,18 @@ def trees(identity):
         ("an empty key", [entry(b"")]),
         ("no collection", [entry(b"abc")]),
     ]
-    made = [(name, tree_of_nodes(identity, {"e": entries, "l": None}), None) for name, entries in rows]
+    made = [(name, tree_of_nodes(identity, {"e": entries, "l": None})) for name, entries in rows]
     child = {"e": [entry(keys[0])], "l": None}
     child_cid = cid_of(cbrrr.encode_dag_cbor(child))
     made += [
         ("a child on the same layer", tree_of_nodes(
-            identity, {"e": [entry(keys[1])], "l": child_cid}, child), None),
-        ("an empty leaf", tree_of_nodes(identity, {"e": [entry(keys[0], right=empty_cid)], "l": None}, empty), None),
-        ("an empty root over a child", tree_of_nodes(identity, {"e": [], "l": child_cid}, child), None),
-        ("no l", tree_of_nodes(identity, {"e": [entry(keys[0])]}), None),
-        ("another field", tree_of_nodes(identity, {"e": [entry(keys[0])], "l": None, "x": 1}), None),
+            identity, {"e": [entry(keys[1])], "l": child_cid}, child)),
+        ("an empty leaf", tree_of_nodes(identity, {"e": [entry(keys[0], right=empty_cid)], "l": None}, empty)),
+        ("an empty root over a child", tree_of_nodes(identity, {"e": [], "l": child_cid}, child)),
+        ("no l", tree_of_nodes(identity, {"e": [entry(keys[0])]})),
+        ("another field", tree_of_nodes(identity, {"e": [entry(keys[0])], "l": None, "x": 1})),
     ]
     return made
-
-
-def tree_layer(key):
-    from verify import layer
-
-    return layer(key)
 
 
 def diamond(identity):
@@ -508,38 +508,36 @@ def diamond(identity):
                          0 if letter == "a" else len(UNKNOWN) + 1, below) for letter in "abcdefghijklmnop"]
         blocks.append(cbrrr.encode_dag_cbor({"e": entries, "l": below}))
     nodes = {bytes(cid_of(block)): block for block in blocks}
-    return [("30 levels", with_tree(identity, cid_of(blocks[-1]), nodes, [RECORD_PAIR]), None)]
+    return [("30 levels", with_tree(identity, cid_of(blocks[-1]), nodes, [RECORD_PAIR]))]
 
 
-import_row("C045", "MST: nodes that no tree has", trees)
-import_row("C047", "MST: a diamond", diamond)
-import_row("C048", "MST: keys that name no record", lambda identity: [
-    (repr(key)[:40], with_record(identity, RECORD, key), None) for key in (
+import_row("C045", "MST: nodes that no tree has", "MST: ", trees)
+import_row("C047", "MST: a diamond", "MST: ", diamond)
+import_row("C048", "MST: keys that name no record", "invalid repo path", lambda identity: [
+    (repr(key)[:40], with_record(identity, RECORD, key)) for key in (
         f"{UNKNOWN}/" + "a" * 1_025, f"{UNKNOWN}//b", f"{UNKNOWN}/a/b", f"{UNKNOWN}/é", "../x", f"{UNKNOWN}/..", "x/y",
         f"{UNKNOWN}/", "/a")])
 
 
 def commits(identity):
-    data, nodes = tree_blocks({f"{UNKNOWN}/a".encode(): RECORD_PAIR and cid_of(RECORD)})
-    other, p256 = Key(), Key(b"\x80\x24")
+    data, nodes = tree_blocks({f"{UNKNOWN}/a".encode(): cid_of(RECORD)})
 
     def made(**changes):
         return with_tree(identity, data, nodes, [RECORD_PAIR], **changes)
 
     raw = cbrrr.CID(b"\x01\x55\x12\x20" + bytes(cid_of(RECORD))[4:])
     rows = {
-        "another DID": {"did": "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"}, "version 2": {"version": 2},
-        "no prev": {"prev": ...}, "no rev": {"rev": ...}, "a rev that is no TID": {"rev": "yesterday"},
-        "data of codec raw": {"data": raw}, "another field": {"more": 1},
-        "a signature of another key": {"sig": other.sign}, "of another curve": {"sig": p256.sign},
-        "a high S": {"sig": lambda message: identity.signing.sign(message, low=False)},
+        "another DID": {"did": "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"}, "no DID": {"did": ...},
+        "version 1": {"version": 1}, "version 4": {"version": 4}, "a version of text": {"version": "3"},
+        "a prev of text": {"prev": "x"}, "no rev": {"rev": ...}, "a rev that is no TID": {"rev": "yesterday"},
+        "data of codec raw": {"data": raw}, "no data": {"data": ...},
         "63 bytes": {"sig": lambda message: identity.signing.sign(message)[:63]},
         "65 bytes": {"sig": lambda message: identity.signing.sign(message) + b"\0"},
-        "zeros": {"sig": lambda _: bytes(64)}, "text": {"sig": lambda _: "x"}}
-    return [(name, made(**changes), None) for name, changes in rows.items()]
+        "a signature of text": {"sig": lambda _: "x"}}
+    return [(name, made(**changes)) for name, changes in rows.items()]
 
 
-import_row("C049", "commits that are none", commits)
+import_row("C049", "commits that are none", "commit", commits)
 
 
 # F: identities; O: tokens

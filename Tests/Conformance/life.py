@@ -36,6 +36,8 @@ def deactivate(s):
     demand(s.server.request("GET", "/.well-known/atproto-did", {"Host": a.handle}).status == 404, "its handle")
     expect(s.server.get("repo.getRecord", repo=a.did, collection=POST, rkey="x"), 400, "RecordNotFound")
     expect(s.server.get("repo.listRecords", repo=a.did, collection=POST), 400, starts="Could not find repo")
+    expect(s.server.get("repo.describeRepo", repo=a.did), 400, "RepoDeactivated")
+    expect(s.server.get("identity.resolveHandle", handle=a.handle), 400, "HandleNotFound")
 
 
 @row(67, "[better] activateAccount: account, identity, and where the repository stands")
@@ -84,6 +86,7 @@ def takedown(s):
         expect(s.server.get(f"sync.{method}", did=a.did, **more), 400, "RepoTakendown")
         answer = s.server.get(f"sync.{method}", did=a.did, auth=s.admin, **more)
         demand(answer.status == 200, f"{method} for the operator: {answer.status}")
+    expect(s.server.get("repo.describeRepo", repo=a.did), 400, "RepoTakendown")
     expect(s.sign_in(a), 401, "AccountTakedown", message="Account has been taken down")
     expect(a.post("repo.createRecord", {"repo": a.did, "collection": POST, "record": post()}), {400, 401})
     expect(s.server.post("server.refreshSession", token=a.refresh), {400, 401}, {"ExpiredToken", "AccountTakedown"})

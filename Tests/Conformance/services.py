@@ -89,8 +89,10 @@ def proxy_header_wrong(s):
 def proxy_protected(s):
     a, service = s.first, s.doubles.service
     identity = service_identity(s)
-    service.take()
     proxy = {"atproto-proxy": f"{identity.did}#conformance"}
+    service.answers["com.example.echo"] = lambda _: reply(200, {})
+    expect(a.get("com.example.echo", headers=proxy), 200)
+    demand(len(service.take()) > 0, "what is not protected is passed on")
     for method, body in (("server.createAppPassword", {"name": f"never {s.label()}"}),
                          ("identity.updateHandle", {"handle": "not a handle"})):
         answer = a.post(method, body, headers=proxy)
@@ -212,6 +214,8 @@ def rate_limit(s):
     expect(answer, 429, "RateLimitExceeded")
     demand(all(answer.header(name) for name in names), "RateLimit fields")
     demand(answer.header("Retry-After").isdigit(), "Retry-After")
+    exposed = answer.header("access-control-expose-headers").lower()
+    demand(all(name.lower() in exposed for name in (*names, "Retry-After")), f"exposed are {exposed}")
     demand(answer.header("RateLimit-Policy") == "30;w=300", f"policy {answer.header('RateLimit-Policy')}")
 
 

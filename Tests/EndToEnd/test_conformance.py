@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / "Tests/Support"))
 
 from stack import ADMIN_PASSWORD, Stack, free_port
 
+APPVIEW_DID = "did:web:appview.test"
 IMPORT = "importRepo is not there yet"
 MAIL = "there is no mail yet"
 ADMIN = "com.atproto.admin is not there yet"
@@ -44,12 +45,16 @@ class ConformanceCase:
 
     @classmethod
     def setUpClass(cls):
+        cls.appview, cls.service = (f"localhost:{free_port()}" for _ in range(2))
         cls.stack = Stack(cls.web, cls.database, settings={
             "SKYSTEAD_INVITE_REQUIRED": "yes",
             "SKYSTEAD_RATE_LIMITS": "yes",
             # So that row 38 finds its end.
             "SKYSTEAD_BLOB_SIZE_MAX": "5M",
+            "SKYSTEAD_APPVIEW_URL": f"http://{cls.appview}",
+            "SKYSTEAD_APPVIEW_DID": APPVIEW_DID,
         })
+        cls.stack.environment["SKYSTEAD_ALLOW_PRIVATE_HOSTS"] += f",{cls.appview},{cls.service}"
         cls.stack.start()
 
     @classmethod
@@ -68,7 +73,9 @@ class ConformanceCase:
             done = subprocess.run(
                 [sys.executable, ROOT / "Tests/Conformance", self.stack.base_url, "--report", report.name,
                  "--admin-password", ADMIN_PASSWORD, "--plc-url", self.stack.plc_url,
-                 "--session-key", self.session_key(), "--outdate-events", f"{pass_time} events", *more],
+                 "--session-key", self.session_key(), "--outdate-events", f"{pass_time} events",
+                 "--appview-listen", self.appview, "--appview-did", APPVIEW_DID, "--service-listen", self.service,
+                 *more],
                 env=self.stack.environment, stdout=sys.stderr)
             self.assertIn(done.returncode, (0, 1))
             return json.load(report)

@@ -1,6 +1,7 @@
 internal import ATProto
 internal import Accounts
 internal import Base
+internal import Hosting
 internal import Repos
 internal import Web
 
@@ -328,9 +329,10 @@ struct DescribeRepo: Method {
 
     static func run(_ call: Call<Self>) throws -> Output {
         let app = call.app
-        guard let account = try app.accounts.find(call.input.repo), account.state.isActive else {
+        guard let account = try app.accounts.find(call.input.repo) else {
             throw Failure.invalidRequest("Could not find repo: \(call.input.repo)")
         }
+        guard account.state.isActive else { throw RepoError.notActive(account.did, account.state.repoStatus) }
         guard let document = app.documentIfKnown(account) else {
             throw Failure.invalidRequest("Could not resolve DID: \(account.did)")
         }
