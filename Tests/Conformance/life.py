@@ -189,6 +189,8 @@ def email_update(s):
 @row(73, "requestPasswordReset, resetPassword: the old password and its sessions end", "mail")
 def password_reset(s):
     a = s.account()
+    # Whether anybody has an address is nobody's business; the reference tells.
+    expect(s.server.post("server.requestPasswordReset", {"email": "nobody@example.com"}), {200, 400})
     expect(s.server.post("server.requestPasswordReset", {"email": a.email}), 200)
     code = mailed_code(s, a.email)
     expect(s.server.post("server.resetPassword", {"token": "AAAAA-22222", "password": "another one"}), 400,

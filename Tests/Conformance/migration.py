@@ -1,7 +1,8 @@
 """Rows 84-91: an account moves in."""
 
 import cbrrr
-from data import Identity, Repository, car, raw_cid
+from data import Identity, Key, Repository, car, raw_cid
+from life import mailed_code
 from suite import POST, UNKNOWN, Account, Table, did_of, expect, image_post, note, png, post
 from verify import demand, parse_car, tree_of, verify_commit
 
@@ -125,7 +126,7 @@ def missing_blobs(s):
     demand(listed == [], "nothing is missing")
 
 
-@row(89, "signPlcOperation without the mailed code")
+@row(89, "signPlcOperation without the mailed code, with a wrong one, with the right one")
 def sign_without_code(s):
     credentials = expect(s.first.get("identity.getRecommendedDidCredentials"), 200)
     demand(credentials["alsoKnownAs"] == [f"at://{s.first.handle}"], f"{credentials}")
@@ -133,6 +134,20 @@ def sign_without_code(s):
     expect(s.first.post("identity.signPlcOperation", credentials), 400, "InvalidRequest",
            message="email confirmation token required to sign PLC operations")
     expect(s.first.post("identity.signPlcOperation", credentials | {"token": "AAAAA-22222"}), 400, "InvalidToken")
+    if not s.has("mail"):
+        s.left_out("the right one: --smtp-listen or --mail-directory")
+        return
+    a = s.account()
+    expect(a.post("identity.requestPlcOperationSignature"), 200)
+    key = Key()
+    keys = [key.did_key, *credentials["rotationKeys"]]
+    body = {"token": mailed_code(s, a.email), "rotationKeys": keys}
+    operation = expect(a.post("identity.signPlcOperation", body), 200)["operation"]
+    demand(operation["rotationKeys"] == keys and operation["alsoKnownAs"] == [f"at://{a.handle}"], f"{operation}")
+    demand(operation["prev"] and operation["sig"], "it is signed, and after another")
+    expect(a.post("identity.signPlcOperation", body), 400, "InvalidToken")
+    expect(a.post("identity.submitPlcOperation", {"operation": operation}), 200)
+    demand(expect(a.get("identity.getRecommendedDidCredentials"), 200)["alsoKnownAs"] == [f"at://{a.handle}"], "after")
 
 
 @row(90, "submitPlcOperation with each thing wrong that would strand the account", "plc_url")

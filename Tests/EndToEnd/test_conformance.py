@@ -45,7 +45,7 @@ class ConformanceCase:
 
     @classmethod
     def setUpClass(cls):
-        cls.appview, cls.service = (f"localhost:{free_port()}" for _ in range(2))
+        cls.appview, cls.service, cls.smtp = (f"localhost:{free_port()}" for _ in range(3))
         cls.stack = Stack(cls.web, cls.database, settings={
             "SKYSTEAD_INVITE_REQUIRED": "yes",
             "SKYSTEAD_RATE_LIMITS": "yes",
@@ -53,8 +53,10 @@ class ConformanceCase:
             "SKYSTEAD_BLOB_SIZE_MAX": "5M",
             "SKYSTEAD_APPVIEW_URL": f"http://{cls.appview}",
             "SKYSTEAD_APPVIEW_DID": APPVIEW_DID,
+            "SKYSTEAD_SMTP_URL": f"smtp://{cls.smtp}",
+            "SKYSTEAD_MAIL_FROM": "home@localhost.example",
         })
-        cls.stack.environment["SKYSTEAD_ALLOW_PRIVATE_HOSTS"] += f",{cls.appview},{cls.service}"
+        cls.stack.environment["SKYSTEAD_ALLOW_PRIVATE_HOSTS"] += f",{cls.appview},{cls.service},{cls.smtp}"
         cls.stack.start()
 
     @classmethod
@@ -75,7 +77,7 @@ class ConformanceCase:
                  "--admin-password", ADMIN_PASSWORD, "--plc-url", self.stack.plc_url,
                  "--session-key", self.session_key(), "--outdate-events", f"{pass_time} events",
                  "--appview-listen", self.appview, "--appview-did", APPVIEW_DID, "--service-listen", self.service,
-                 *more],
+                 "--smtp-listen", self.smtp, "--expire-mail-codes", f"{pass_time} codes", *more],
                 env=self.stack.environment, stdout=sys.stderr)
             self.assertIn(done.returncode, (0, 1))
             return json.load(report)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COLLECT = [ROOT / ".build" / os.environ.get("SKYSTEAD_BUILD", "release") / "skystead-worker", "collect"]
 WAYS = {
     "events": ("UPDATE event SET created_at = 0", COLLECT),
+    "codes": ("UPDATE account_token SET expires_at = 1", None),
 }
 
 
