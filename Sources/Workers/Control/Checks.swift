@@ -116,6 +116,9 @@ struct Checks {
     }
 
     private func database() -> Finding {
+        guard settings[Settings.databaseURL] != nil || Files.exists(paths.database) else {
+            return .wrong("\(paths.database) is not there", "skystead migrate")
+        }
         do {
             let database = try Databases.open(settings, paths)
             try database.requireSchema()

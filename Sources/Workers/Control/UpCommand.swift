@@ -39,7 +39,7 @@ struct Up {
     static let backlog: Int32 = 1_024
 
     init(_ invocation: Invocation) throws {
-        settings = try ToolSettings.load()
+        settings = try ToolSettings.load(asOwner: false)
         paths = Paths(settings)
         names = Names(settings)
         output = invocation.output
@@ -50,6 +50,7 @@ struct Up {
 
     func run() throws -> Int32 {
         try paths.makeDirectories()
+        try Files.makeDirectory(paths.run, mode: 0o755)
         try Files.makeDirectory(paths.logs, mode: 0o750)
         try UpLock.take(paths)
         try Files.write(settings.fileContents, to: ToolSettings.file(paths), mode: 0o600)
