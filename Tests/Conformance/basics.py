@@ -58,10 +58,10 @@ def create_account(s):
         demand(made["didDoc"]["id"] == made["did"], "didDoc is the account's")
 
 
-@row(5, "createSession by handle, by e-mail, by DID")
+@row(5, "createSession by handle, by e-mail, by DID; names in capitals too")
 def create_session(s):
     a = s.first
-    for identifier in (a.handle, a.email, a.did):
+    for identifier in (a.handle, a.email, a.did, a.handle.upper(), a.email.upper()):
         body = {"identifier": identifier, "password": a.password}
         said = expect(s.server.post("server.createSession", body), 200)
         demand(said["did"] == a.did and said["handle"] == a.handle, "the account's names")
@@ -143,6 +143,9 @@ def read_record(s):
         got = expect(s.server.get("repo.getRecord", repo=repo, collection=POST, rkey=rkey), 200)
         demand((got["uri"], got["cid"]) == (made["uri"], made["cid"]), "uri and cid")
         demand(got["value"]["$type"] == POST and got["value"]["text"] == "read me", "the value")
+    place = {"repo": a.did, "collection": POST, "rkey": rkey}
+    expect(s.server.get("repo.getRecord", cid=made["cid"], **place), 200)
+    expect(s.server.get("repo.getRecord", cid=s.second.head()["cid"], **place), 400, "RecordNotFound")
     listed = expect(s.server.get("repo.listRecords", repo=a.did, collection=POST, limit=1), 200)["records"]
     demand([(one["cid"], one["value"]["$type"]) for one in listed] == [(made["cid"], POST)], "the newest first")
 
@@ -193,13 +196,20 @@ def apply_writes(s):
     demand(event["since"] == gone["commit"]["rev"] and len(event["ops"]) == 3, "one event with three operations")
 
 
-@row(17, "uploadBlob, a record with it, getBlob: the bytes, in headers that make no page of them")
+@row(17, "uploadBlob (also in chunks), a record with it, getBlob: the bytes, in headers that make no page of them")
 def blob(s):
     a = s.first
     content = png(17)
     reference = a.upload(content)
     demand(reference["$type"] == "blob" and reference["mimeType"] == "image/png", f"reference {reference}")
     demand(reference["size"] == len(content) and reference["ref"]["$link"].startswith("bafkrei"), "size and CID")
+    head = (f"POST /xrpc/com.atproto.repo.uploadBlob HTTP/1.1\r\nHost: {s.server.authority}\r\nConnection: close\r\n"
+            f"Authorization: Bearer {a.access}\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n")
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (content[:50], content[50:], b""))
+    answer = s.server.raw(head.encode() + chunks)
+    demand(answer.status == 200 and reference["ref"]["$link"].encode() in answer.body, f"in chunks: {answer}")
+    unnamed = s.server.get("sync.getBlob", did=a.did, cid=reference["ref"]["$link"])
+    demand(unnamed.status == 400, "a blob that no record names is nobody's to see")
     a.create(image_post(reference))
     got = s.server.get("sync.getBlob", did=a.did, cid=reference["ref"]["$link"])
     demand(got.status == 200 and got.body == content, f"status {got.status}, {len(got.body)} bytes")

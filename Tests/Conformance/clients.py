@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cbrrr
 from data import find, raw_cid
@@ -12,6 +13,7 @@ from suite import (
     POST,
     UNKNOWN,
     Account,
+    Server,
     Table,
     did_of,
     expect,
@@ -23,7 +25,8 @@ from suite import (
     png,
     post,
 )
-from verify import block_of, decode_frame, demand, parse_car, verify_commit, verify_signature
+from verify import block_of, decode_frame, demand, invert_commit, parse_car, verify_commit, verify_signature
+from websockets.exceptions import InvalidStatus
 
 table = Table()
 row = table.row
@@ -40,12 +43,20 @@ def app_session(s, account, privileged=False):
     return made, Account(s, session, password=made["password"])
 
 
-@row(21, "refreshSession twice with the same token, within the grace: the same next jti")
+@row(21, "refreshSession twice with the same token within the grace, and eight times at once: the same next jti")
 def refresh_twice(s):
     a = s.account()
     answers = [expect(s.server.post("server.refreshSession", token=a.refresh), 200) for _ in range(2)]
+    answers += [expect(answer, 200) for answer in at_once(
+        8, lambda server: server.post("server.refreshSession", token=a.refresh), s)]
     identifiers = {jwt_parts(answer["refreshJwt"])[1]["jti"] for answer in answers}
     demand(len(identifiers) == 1 and jwt_parts(a.refresh)[1]["jti"] not in identifiers, f"jti {identifiers}")
+
+
+def at_once(count, ask, s):
+    """The answers to `ask`, called by `count` threads with a server of their own."""
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda _: ask(Server(s.server.url)), range(count)))
 
 
 @row(22, "a refresh token after deleteSession")
@@ -242,13 +253,20 @@ def too_many_writes(s):
     demand(len(said["results"]) == 200, "200 are taken")
 
 
-@row(37, "[better] applyWrites that deletes what is not there: 400, and nothing of it is done")
+@row(37, "[better] applyWrites that deletes or updates what is not there, creates what is: nothing of it is done")
 def delete_missing(s):
     a = s.first
     head = a.head()
     writes = [*creations(1), {"$type": "com.atproto.repo.applyWrites#delete", "collection": UNKNOWN, "rkey": "none"}]
     expect(a.post("repo.applyWrites", {"repo": a.did, "writes": writes}), 400, "InvalidRequest")
+    place = {"collection": UNKNOWN, "rkey": "none", "value": note("x")}
+    create, update = ({"$type": f"com.atproto.repo.applyWrites#{kind}", **place} for kind in ("create", "update"))
+    for writes in ([*creations(1), update], [create, create]):
+        expect(a.post("repo.applyWrites", {"repo": a.did, "writes": writes}), 400, "InvalidRequest")
     demand(a.head() == head, "nothing has changed")
+    a.create(note("x"), UNKNOWN, rkey="there")
+    body = {"repo": a.did, "collection": UNKNOWN, "rkey": "there", "record": note("y")}
+    expect(a.post("repo.createRecord", body), 400, "InvalidRequest")
 
 
 @row(38, "bodies that are too large: 1.1 MB of JSON, a blob beyond the limit; a large one that is refused is told why")
@@ -410,6 +428,11 @@ def unknown_things(s):
     expect(s.server.get("sync.getBlob", did=s.first.did, cid=cid), 400, "BlobNotFound", message="Blob not found")
 
 
+def data_of(event):
+    """The root of the tree of a #commit event."""
+    return cbrrr.decode_dag_cbor(block_of(parse_car(event["blocks"])[2], event["commit"]))["data"]
+
+
 def current_seq(s):
     """The seq of an event that has just been."""
     with s.stream() as stream:
@@ -417,9 +440,12 @@ def current_seq(s):
         return stream.commit_of(made["commit"]["rev"], s.first.did)[-1][1]["seq"]
 
 
-@row(48, "subscribeRepos from 0: the whole window, in order")
+@row(48, "subscribeRepos from 0: the whole window, in order; each repository's chain is unbroken")
 def from_the_beginning(s):
     a = s.account()
+    body = {"repo": a.did, "collection": UNKNOWN, "record": note("at once")}
+    for answer in at_once(16, lambda server: server.post("repo.createRecord", body, token=a.access), s):
+        expect(answer, 200)
     revs = [a.create(note(str(number)), UNKNOWN)["commit"]["rev"] for number in range(3)]
     with s.stream(0) as stream:
         seen = stream.commit_of(revs[-1], a.did)
@@ -427,6 +453,9 @@ def from_the_beginning(s):
     demand(numbers[0] >= 1 and numbers == sorted(set(numbers)), "seq is positive and rises")
     own = [event for kind, event in seen if kind == "#commit" and event["repo"] == a.did]
     demand([event["rev"] for event in own][-3:] == revs, "every commit, once")
+    for before, event in zip(own, own[1:]):
+        demand(event["since"] == before["rev"] < event["rev"], f"since {event['since']} after {before['rev']}")
+        demand(invert_commit(event)["data"] and event["prevData"] == data_of(before), "prevData is the data before")
     middle = own[-2]["seq"]
     with s.stream(middle) as stream:
         kind, event = stream.until(lambda *_: True)[0]
@@ -441,6 +470,12 @@ def future_cursor(s):
         demand(header == {"op": -1}, f"header {header}")
         demand(payload["error"] == "FutureCursor" and payload["message"] == "Cursor in the future.", f"{payload}")
         demand(stream.is_closed(), "then it closes")
+    for cursor in ("x", "-1", "1.5"):
+        try:
+            with s.stream(cursor) as stream:
+                demand(stream.next()[0] == {"op": -1}, f"cursor {cursor} is taken")
+        except InvalidStatus as refused:
+            demand(refused.response.status_code == 400, f"cursor {cursor}: {refused.response.status_code}")
 
 
 @row(50, "subscribeRepos from before the window", "outdate_events")
