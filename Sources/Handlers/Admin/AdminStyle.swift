@@ -50,6 +50,7 @@ enum AdminStyle {
         th, td { text-align: left; padding: .5rem .75rem; border-bottom: 1px solid var(--line); vertical-align: top; }
         tbody tr:last-child td { border-bottom: 0; }
         th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+        td code, td time { white-space: nowrap; }
         td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
         code { font: .875em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
         .state { display: inline-block; padding: 0 .5rem; border: 1px solid currentColor; border-radius: 1rem;

@@ -67,6 +67,10 @@ enum SignInPages {
             }
             if let problem { html.element("p", ["class": "problem", "role": "alert"]) { $0.text(problem) } }
             html.element("form", ["method": "post", "action": path]) { html in
+                // There is one administrator; the field is for password managers.
+                html.void(
+                    "input",
+                    ["name": "user", "value": "admin", "autocomplete": "username", "hidden": "", "readonly": ""])
                 html.field(
                     "Administrator's password", name: "password", type: "password", autocomplete: "current-password")
                 html.button("Sign in")
