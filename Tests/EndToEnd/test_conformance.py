@@ -34,6 +34,8 @@ PENDING = {
         "C001 C009 C013 C017 C020 C024 C027 C033 C034 C035 C036 C037 C038 C039 C043 C045 C047 C048 C049".split(),
         IMPORT),
 }
+# KiB that a responder may ever have had resident: row 86 imports a repository, row 38 refuses large bodies.
+MEMORY_MAX = 192 << 10
 # A hostile input takes milliseconds; the machine of a test may be busy with others.
 HOSTILE_SECONDS = "10"
 
@@ -93,6 +95,11 @@ class ConformanceCase:
 
     def test_rows(self):
         self.judge(self.suite())
+        # Row 86 from inside: what was imported never lay in memory.
+        for pid in self.stack.pids()["xrpc"]:
+            status = Path(f"/proc/{pid}/status").read_text()
+            peak = int(status.split("VmHWM:")[1].split()[0])
+            self.assertLess(peak, MEMORY_MAX, f"peak of process {pid} in KiB")
 
     def test_hostile(self):
         self.judge(self.suite("--hostile", "--hostile-seconds", HOSTILE_SECONDS))
