@@ -35,7 +35,7 @@ PENDING = {
         IMPORT),
 }
 # KiB that a responder may ever have had resident: row 86 imports a repository, row 38 refuses large bodies.
-MEMORY_MAX = 192 << 10
+MEMORY_MAX = 128 << 10
 # A hostile input takes milliseconds; the machine of a test may be busy with others.
 HOSTILE_SECONDS = "10"
 

@@ -10,6 +10,7 @@ public enum Processes {
     /// Runs `body` with the settings and the log; its errors become one line and an exit status.
     public static func run(_ body: (Settings, Log) throws -> Int32) -> Int32 {
         let log = Log.standardError
+        ProcessHardening.returnLargeBlocks()
         do {
             let settings = try Settings.ofProcess()
             try ProcessHardening.protectMemory()

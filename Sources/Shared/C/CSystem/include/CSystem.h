@@ -35,6 +35,8 @@ int csystem_bind_datagram(const char *path);
 int csystem_random(void *bytes, size_t count);
 // Marks this process as not dumpable and sets its core limit to 0, for processes that hold keys.
 int csystem_protect_memory(void);
+// mallopt(3): blocks of at least size bytes are mapped by themselves and unmapped when they are freed. 1, or 0.
+int csystem_map_large_blocks(int size);
 // sync_file_range(2) with SYNC_FILE_RANGE_WRITE: starts write-back, waits for nothing.
 int csystem_start_writeback(int fd, int64_t offset, int64_t count);
 // The process's environment, NULL at its end: Swift 6 refuses the global variable itself.
