@@ -3,15 +3,12 @@
 import email
 import email.policy
 import json
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
+from appview import AppView
 from data import Directory
-from suite import jwt_parts, jwt_signature, wait_for
-from verify import demand, verify_signature
+from suite import wait_for
 
 
 def address_of(text):
@@ -46,20 +43,20 @@ class Doubles:
 
 
 class Seen:
-    """A request that a service got."""
+    """A request that a service got, with the claims of its token."""
 
-    def __init__(self, method, target, headers, body):
-        self.method, self.target, self.headers, self.body = method, target, headers, body
-        self.nsid = urlsplit(target).path.removeprefix("/xrpc/")
-        self.params = parse_qs(urlsplit(target).query)
-        self.claims = None
+    def __init__(self, handler):
+        self.method, self.headers, self.body, self.claims = (
+            handler.command, handler.headers, handler.body, handler.claims)
+        self.nsid = urlsplit(handler.path).path.removeprefix("/xrpc/")
+        self.params = handler.query
 
 
 class Service:
-    """An XRPC service behind a PDS, such as an AppView: it takes nothing without a service token that holds.
+    """An XRPC service behind a PDS, such as an AppView: Tests/Support/appview.py, which can go down and come back.
 
-    `answers` has what to say, by NSID: a function of the request that gives (status, headers, body). What `PUBLIC`
-    names is answered without a token too: a service knows nothing of the accounts of these tests.
+    `answers` has what to say, by NSID: a function of the request that gives (status, headers, body). Without a token
+    only what `PUBLIC` names is answered: a service knows nothing of the accounts of these tests.
     """
 
     PUBLIC = {"com.atproto.repo.getRecord": ("RecordNotFound", "Could not locate record")}
@@ -67,80 +64,47 @@ class Service:
     def __init__(self, address, did, plc):
         self.address, self.did, self.plc = address, did, plc
         self.answers, self.seen = {}, []
-        self.server = None
+        self.view = None
 
     def start(self):
         """Listens; does nothing when it does already."""
-        if self.server:
-            return
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                """Silent: what came is in `seen`."""
-
-            def respond(self):
-                size = int(self.headers.get("Content-Length") or 0)
-                request = Seen(self.command, self.path, self.headers, self.rfile.read(size))
-                status, headers, body = service.answer(request)
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = respond
-
-        class Listener(ThreadingHTTPServer):
-            daemon_threads = True
-            allow_reuse_address = True
-
-        self.server = Listener(self.address, Handler)
-        self.address = self.server.server_address[:2]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        if self.view is None:
+            self.view = AppView(self.address, self.did)
+            self.view.plc_url = self.plc.url if self.plc else None
+            self.view.answers = self
+            self.address = self.view.server_address[:2]
 
     def stop(self):
         """Nobody listens afterwards: what the PDS sees of a service that is down."""
-        if self.server:
-            self.server.shutdown()
-            self.server.server_close()
-            self.server = None
+        if self.view:
+            self.view.close()
+            self.view = None
+
+    def be(self, did):
+        """From here on its tokens are for `did`."""
+        self.did = self.view.did = did
 
     @property
     def url(self):
         return f"http://localhost:{self.address[1]}"
 
-    def answer(self, request):
-        self.seen.append(request)
-        if request.nsid in self.PUBLIC and "Authorization" not in request.headers:
-            return reply(400, dict(zip(("error", "message"), self.PUBLIC[request.nsid])))
-        try:
-            request.claims = self.check(request)
-        except Exception as error:
-            return reply(401, {"error": "BadJwt", "message": str(error)})
-        if request.nsid not in self.answers:
-            return reply(501, {"error": "MethodNotImplemented", "message": "not in this test"})
-        return self.answers[request.nsid](request)
+    def get(self, method):
+        """What the double looks up to answer `method`."""
+        return self.respond
 
-    def check(self, request):
-        """The claims of the request's service token; raises unless everything about it holds."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        demand(scheme == "Bearer", "no service token")
-        header, claims = jwt_parts(token)
-        demand(header.get("typ") == "JWT" and header["alg"] in ("ES256K", "ES256"), f"header {header}")
-        demand(claims["aud"].split("#")[0] == self.did, f"aud is {claims['aud']}")
-        demand(claims["lxm"] == request.nsid, f"lxm is {claims['lxm']}")
-        demand(time.time() - 5 < claims["exp"] <= time.time() + 300, "exp")
-        demand(claims.get("jti"), "no jti")
-        if self.plc:
-            document = self.plc.document(claims["iss"].split("#")[0])
-            key = next(method["publicKeyMultibase"] for method in document["verificationMethod"]
-                       if method["id"].endswith("#atproto"))
-            verify_signature(key, jwt_signature(token), token.rsplit(".", 1)[0].encode())
-        return claims
+    def respond(self, handler):
+        request = Seen(handler)
+        self.seen.append(request)
+        if request.claims is None and request.nsid in self.PUBLIC:
+            answer = reply(400, dict(zip(("error", "message"), self.PUBLIC[request.nsid])))
+        elif request.claims is None:
+            answer = reply(401, {"error": "AuthMissing", "message": "Authentication Required"})
+        elif request.nsid in self.answers:
+            answer = self.answers[request.nsid](request)
+        else:
+            answer = reply(501, {"error": "MethodNotImplemented", "message": "not in this test"})
+        status, headers, body = answer
+        handler.send(status, body, headers)
 
     def take(self):
         """What was seen since the last time."""

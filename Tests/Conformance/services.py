@@ -19,7 +19,7 @@ def profile_of(account):
     return {"did": account.did, "handle": account.handle, "displayName": "from the AppView"}
 
 
-@row(59, "app.bsky.actor.getProfile goes to the AppView, in the account's name", "appview_listen")
+@row(59, "app.bsky.actor.getProfile goes to the AppView, in the account's name", "appview_listen", "plc_url")
 def to_appview(s):
     a, view = s.first, s.doubles.appview
     view.answers[PROFILE_METHOD] = lambda _: reply(200, profile_of(a), **{
@@ -45,7 +45,7 @@ def service_identity(s, kind="conformance", url=None):
     """A did:plc whose document has the service `#<kind>` where the suite answers (or at `url`)."""
     identity = Identity(s.doubles.plc, services={kind: ("ConformanceService", url or s.doubles.service.url)})
     if url is None:
-        s.doubles.service.did = identity.did
+        s.doubles.service.be(identity.did)
     return identity
 
 
@@ -102,7 +102,7 @@ def proxy_protected(s):
     demand(not service.take(), "the service was asked")
 
 
-@row(63, "an AppView that is down, that fails, that refuses", "appview_listen")
+@row(63, "an AppView that is down, that fails, that refuses", "appview_listen", "plc_url")
 def appview_trouble(s):
     a, view = s.first, s.doubles.appview
     method = "app.bsky.feed.getSuggestedFeeds"
@@ -148,7 +148,7 @@ def private_service(s):
     demand(not connections, f"connections from {connections}")
 
 
-@row(65, "read after write: what the AppView has not seen yet", "appview_listen")
+@row(65, "read after write: what the AppView has not seen yet", "appview_listen", "plc_url")
 def read_after_write(s):
     a, view = s.account(), s.doubles.appview
     older = a.create(post("seen by the AppView"))

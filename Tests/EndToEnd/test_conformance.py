@@ -22,12 +22,8 @@ from stack import ADMIN_PASSWORD, Stack, free_port
 APPVIEW_DID = "did:web:appview.test"
 IMPORT = "importRepo is not there yet"
 MAIL = "there is no mail yet"
-ADMIN = "com.atproto.admin is not there yet"
-PROXY = "nothing is passed on to other services yet"
 PENDING = {
     25: MAIL,
-    **dict.fromkeys([59, 60, 61, 62, 63, 64, 65], PROXY),
-    **dict.fromkeys([68, 69, 70, 75, 78], ADMIN),
     **dict.fromkeys([71, 72, 73, 74, 89, 90, 91], MAIL),
     **dict.fromkeys([86, 87, 88], IMPORT),
     **dict.fromkeys(
