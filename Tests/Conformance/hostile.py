@@ -574,6 +574,37 @@ def tokens(s):
                for name, value in values.items()]
 
 
+@table.row("O029", "31 wrong passwords for one account, by its handle, by its DID, in capitals: one budget (and H002)")
+def guesses(s):
+    a = s.account()
+    names = (a.handle, a.did, a.handle.upper())
+    for number in range(31):
+        # Whoever says that somebody else is asking is not believed.
+        answer = s.server.post(
+            "server.createSession", {"identifier": names[number % 3], "password": "wrong"},
+            headers={"X-Forwarded-For": f"203.0.113.{number}", "X_Forwarded_For": f"203.0.113.{number}",
+                     "Forwarded": f"for=203.0.113.{number}", "X-Real-IP": f"203.0.113.{number}"})
+        demand(answer.status == (429 if number == 30 else 401), f"attempt {number + 1}: {answer.status}")
+    expect(answer, 429, "RateLimitExceeded")
+
+
+@row("H003", "an operator's method from an address that is only said to be near")
+def said_to_be_near(s):
+    return s.first, [Case(name, lambda name=name: s.server.post(
+        "server.createInviteCode", {"useCount": 1}, headers={name: "127.0.0.1"}), frozenset({401}))
+        for name in ("X-Forwarded-For", "X-Real-IP", "Forwarded")]
+
+
+@row("F028", "atproto-proxy that names what can't be asked", "plc_url")
+def proxy_targets(s):
+    a = s.first
+    values = [a.did + "#x#y", "#", "did:web:#x", "did:plc:" + "a" * 4_096 + "#x", "did:key:zQ3sh#x",
+              "did:web:127.0.0.1#x", "did:web:localhost%3A80#x", "did:web:a:b#x", "did:web:a b#x", "did:web:a,did:web:b#x", "\u00e9#x"]
+    return a, [Case(value[:40], lambda value=value: a.get(
+        "app.bsky.actor.getProfile", actor=a.did, headers={"atproto-proxy": value}), REFUSED, "InvalidRequest")
+        for value in values]
+
+
 @row("O033", "service tokens that are none", "plc_url")
 def service_tokens(s):
     identity = Identity(s.doubles.plc, s.handle())
