@@ -599,7 +599,8 @@ def said_to_be_near(s):
 def proxy_targets(s):
     a = s.first
     values = [a.did + "#x#y", "#", "did:web:#x", "did:plc:" + "a" * 4_096 + "#x", "did:key:zQ3sh#x",
-              "did:web:127.0.0.1#x", "did:web:localhost%3A80#x", "did:web:a:b#x", "did:web:a b#x", "did:web:a,did:web:b#x", "\u00e9#x"]
+              "did:web:127.0.0.1#x", "did:web:localhost%3A80#x",
+              "did:web:a:b#x", "did:web:a b#x", "did:web:a,did:web:b#x", "\u00e9#x"]
     return a, [Case(value[:40], lambda value=value: a.get(
         "app.bsky.actor.getProfile", actor=a.did, headers={"atproto-proxy": value}), REFUSED, "InvalidRequest")
         for value in values]
