@@ -14,7 +14,8 @@ extension XRPCResponder {
 struct UploadBlob: Method {
     static let nsid: Bytes = "com.atproto.repo.uploadBlob"
     static let kind = MethodKind.procedure
-    static let access = XRPCAccess.account(.any, even: .deactivated)
+    /// A service too, in the account's name: that is how processed video comes back.
+    static let access = XRPCAccess.accountOrService(.any, even: .deactivated, method: nsid)
     static let body = BodyRule.stream
 
     /// Bytes that are read at once.

@@ -33,7 +33,8 @@ struct CreateSession: Method {
 
     static func charges(_ call: Call<Self>) -> [Charge] {
         // An identifier can be long; its digest keys the budget just as well.
-        let key = call.input.identifier.lowercasedASCII + "\n" + call.request.peer
+        let identifier = call.input.identifier
+        let key = ((try? call.app.sessions.attemptKey(identifier)) ?? identifier) + "\n" + call.request.peer
         return [Charge(RateLimit.createSession, key: Bytes(Hex.encode(SHA256.hash(key).bytes.prefix(16))))]
     }
 

@@ -111,6 +111,19 @@ public struct SessionStore: Sendable {
         return Handle(lower.first == 0x40 ? lower.from(1) : lower).map { .handle($0) }
     }
 
+    /// What attempts to sign in as `identifier` are counted by: the account that it names, or itself when there is
+    /// none. Throws what the database throws.
+    ///
+    /// DID and handle name each other in public, so that guesses by either come from one budget. An e-mail address
+    /// stays apart: a shared budget would show whose it is.
+    public func attemptKey(_ identifier: Bytes) throws -> Bytes {
+        switch Self.key(identifier) {
+        case .did(let did): did.bytes
+        case .handle(let handle): try accounts.find(handle)?.did.bytes ?? handle.bytes
+        case .email, nil: identifier.lowercasedASCII
+        }
+    }
+
     static func scope(of appPassword: AppPassword?) -> SessionScope {
         guard let appPassword else { return .full }
         return appPassword.isPrivileged ? .privilegedAppPassword : .appPassword

@@ -205,6 +205,7 @@ int csystem_protect_memory(void) {
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
+
 int csystem_start_writeback(int fd, int64_t offset, int64_t count) {
     return sync_file_range(fd, offset, count, SYNC_FILE_RANGE_WRITE);
 }
