@@ -26,7 +26,7 @@ class CollectTests(unittest.TestCase):
                 self.assertEqual(stack.call("com.atproto.server.createAccount", account)[0], 200)
                 done = self.collect(stack, "collect")
                 self.assertEqual(done.returncode, 0, done.stderr)
-                self.assertIn("collect.done events=0 blobs=0 budgets=0", done.stderr)
+                self.assertIn("collect.done events=0 blobs=0 imports=0 budgets=0", done.stderr)
 
     def test_wrong_words(self):
         with Stack() as stack:

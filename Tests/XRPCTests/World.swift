@@ -70,7 +70,8 @@ struct World {
             preferences: PreferenceStore(database: database), keys: keys, resolver: resolver, life: life,
             repos: repos, records: RecordStore(database: database),
             blobs: try BlobStore(
-                database: database, clock: clock, directory: blobs.path, sizeMax: settings.blobSizeMax))
+                database: database, clock: clock, directory: blobs.path, sizeMax: settings.blobSizeMax),
+            imports: try RepoImporter(repos: repos, directory: blobs.path + "/import", sizeMax: 1 << 20))
     }
 
     func advance(_ seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }

@@ -25,12 +25,13 @@ public struct XRPCApp: Sendable {
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
+    public let imports: RepoImporter
 
     public init(
         settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
         keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore, records: RecordStore,
-        blobs: BlobStore
+        blobs: BlobStore, imports: RepoImporter
     ) {
         self.settings = settings
         self.clock = clock
@@ -48,6 +49,7 @@ public struct XRPCApp: Sendable {
         self.repos = repos
         self.records = records
         self.blobs = blobs
+        self.imports = imports
         handlePolicy = HandlePolicy(domains: settings.handleDomains)
     }
 

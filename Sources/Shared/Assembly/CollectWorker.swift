@@ -6,7 +6,8 @@ internal import Web
 ///
 /// Two at once do no harm: each step is a transaction that removes what it finds.
 public enum CollectWorker {
-    /// Events older than the window, blobs that no record has named for longer than the grace, budgets that are over.
+    /// Events older than the window, blobs that no record has named for longer than the grace, what imports have left
+    /// behind, budgets that are over.
     /// Needs no keys. Throws what the database and the files throw; what was removed before stays removed.
     public static func run(_ settings: Settings, log: Log) throws {
         let paths = Paths(settings)
@@ -19,11 +20,15 @@ public enum CollectWorker {
         let blobs = try BlobStore(
             database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax])
         let blobCount = try all { try blobs.purge() }
+        let importCount = try all { try RepoImporter.collect(in: database, now: clock.now()) }
         let budgets = BudgetStore(database)
         let budgetCount = try all { try budgets.trim(now: clock.now()) }
         log.info(
             "collect.done",
-            ["events": .integer(eventCount), "blobs": .integer(blobCount), "budgets": .integer(budgetCount)])
+            [
+                "events": .integer(eventCount), "blobs": .integer(blobCount), "imports": .integer(importCount),
+                "budgets": .integer(budgetCount),
+            ])
     }
 
     /// Repeats a step of bounded size until it finds nothing more; returns how many there were.

@@ -21,6 +21,7 @@ public struct Service: Sendable {
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
+    public let imports: RepoImporter
     let serviceKeys: Keys
     let serviceDID: DID
     let clock = Clock.system
@@ -50,6 +51,8 @@ public struct Service: Sendable {
         records = RecordStore(database: database)
         blobs = try BlobStore(
             database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax])
+        imports = try RepoImporter(
+            repos: repos, directory: paths.imports, sizeMax: settings[Settings.importSizeMax])
 
         let network = Self.network(settings)
         let directory = PLCDirectory(url: settings[Settings.plcURL], network: network)

@@ -78,6 +78,12 @@ extension Settings {
     public static let blobSizeMax = Setting(
         "SKYSTEAD_BLOB_SIZE_MAX", .size(1...(2 << 30)), default: "100M",
         help: "The largest blob that an account may upload. The web server's own limit must be at least this.")
+    public static let importSizeMax = Setting(
+        "SKYSTEAD_IMPORT_SIZE_MAX", .size(1...(16 << 30)), default: "1G",
+        help: """
+            The largest repository (CAR) that an account may bring along. The web server's own limit must be at least \
+            this.
+            """)
     public static let rateLimits = Setting(
         "SKYSTEAD_RATE_LIMITS", .flag, default: "yes",
         help: "Whether callers have budgets. Turn it off for a benchmark on a closed machine only.")
@@ -159,7 +165,7 @@ extension Settings {
             "Accounts",
             [inviteRequired, adminPassword, contactEmail, privacyPolicyURL, termsOfServiceURL]
         ),
-        ("Limits", [blobSizeMax, rateLimits, eventWindowHours]),
+        ("Limits", [blobSizeMax, importSizeMax, rateLimits, eventWindowHours]),
         (
             "The network",
             [

@@ -36,7 +36,8 @@ public struct BlobStore: Sendable {
     /// Begins to take a blob.
     public func begin(entropy: Entropy) throws -> BlobUpload { try BlobUpload(self, entropy: entropy) }
 
-    /// Ties a finished upload to an account, durably. The blob is temporary until a record names it.
+    /// Ties a finished upload to an account, durably. The blob is temporary until a record names it; records that came
+    /// by an import may do so already.
     ///
     /// `declared` is the caller's media type; what the bytes show counts more. Throws `BlobUploadError`.
     public func finish(_ upload: BlobUpload, of did: DID, declared: Bytes?) throws -> BlobReference {
@@ -49,7 +50,10 @@ public struct BlobStore: Sendable {
             try writer.run(
                 """
                 INSERT INTO blob (did, cid, mime_type, size, created_at, temporary)
-                VALUES (\(did.sql), \(cid.sql), \(SQL.Value.text(mimeType)), \(size), \(now), 1)
+                VALUES (\(did.sql), \(cid.sql), \(SQL.Value.text(mimeType)), \(size), \(now),
+                    CASE WHEN EXISTS (
+                        SELECT 1 FROM repo p JOIN blob_reference r ON r.repo = p.id
+                        WHERE p.did = \(did.sql) AND r.cid = \(cid.sql)) THEN 0 ELSE 1 END)
                 ON CONFLICT (did, cid) DO UPDATE SET created_at = excluded.created_at
                 """)
             // The purge removes a file in the transaction that removes its last row: should that have come between,

@@ -26,6 +26,14 @@ public struct RepoState: Sendable {
         self.status = status
     }
 
+    private init(_ state: RepoState, id: Int) {
+        self.id = id
+        (did, rev, commit, data, status) = (state.did, state.rev, state.commit, state.data, state.status)
+    }
+
+    /// The same under another internal id.
+    func renumbered(_ id: Int) -> RepoState { RepoState(self, id: id) }
+
     /// Throws `RepoError.repoNotFound`.
     static func find(_ did: DID, _ reader: any Reader) throws -> RepoState {
         let state = try reader.first(

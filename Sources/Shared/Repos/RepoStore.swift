@@ -47,10 +47,8 @@ public struct RepoStore: Sendable {
         if try writer.first("SELECT id FROM repo WHERE did = \(did.sql)", { try $0.integer(0) }) != nil {
             throw RepoError.repoExists(did)
         }
-        let id = try writer.first("UPDATE counter SET value = value + 1 WHERE name = 'repo' RETURNING value") {
-            try $0.integer(0)
-        }
-        guard let id, let data = MSTNode.empty.cid else { throw RepoError.corrupt("no repository counter") }
+        guard let data = MSTNode.empty.cid else { throw RepoError.corrupt("empty tree") }
+        let id = try Self.newID(in: writer)
         let commit = try SignedCommit(did, tids.next(now: clock.now()), data, key)
         try writer.run(
             """
@@ -74,6 +72,15 @@ public struct RepoStore: Sendable {
         return commit.info
     }
 
+    /// An id that no repository has had.
+    static func newID(in writer: any Writer) throws -> Int {
+        let id = try writer.first("UPDATE counter SET value = value + 1 WHERE name = 'repo' RETURNING value") {
+            try $0.integer(0)
+        }
+        guard let id else { throw RepoError.corrupt("no repository counter") }
+        return id
+    }
+
     /// Notes what the account's state means for sync. The caller announces it (`EventStore.appendAccount`).
     public func setStatus(_ status: RepoStatus, of did: DID, in writer: any Writer) throws {
         guard try writer.run("UPDATE repo SET status = \(status.sql) WHERE did = \(did.sql)") == 1 else {
@@ -81,7 +88,8 @@ public struct RepoStore: Sendable {
         }
     }
 
-    /// Removes everything of a repository but its blobs' files, which `BlobStore.purge` finds.
+    /// Removes everything of a repository but its blobs' files, which `BlobStore.purge` finds, and what an import has
+    /// left behind, which `RepoImporter.collect` does.
     public func remove(_ did: DID, in writer: any Writer) throws {
         let id = try RepoState.find(did, writer).id
         try writer.run("DELETE FROM record WHERE repo = \(id)")
@@ -91,6 +99,7 @@ public struct RepoStore: Sendable {
         try writer.run("DELETE FROM blob_reference WHERE repo = \(id)")
         // The purge takes temporary blobs of before its deadline: these are due at once.
         try writer.run("UPDATE blob SET temporary = 1, created_at = 0 WHERE did = \(did.sql)")
+        try writer.run("UPDATE repo_part SET due_at = 0 WHERE did = \(did.sql)")
         try writer.run("DELETE FROM repo WHERE id = \(id)")
     }
 
