@@ -232,8 +232,9 @@ extension Home {
         let second = try RepoStaging(home.repos, did: Home.alice, after: nil)
         try second.add(root, try car.block(root))
         _ = try importer.replace(Home.alice, with: car)
-        #expect(throws: RepoImportError.repoChanged) { try second.publish() }
+        #expect(throws: RepoImportError.abandoned, "a later import ends an earlier one") { try second.publish() }
         try second.discard()
+        #expect(try home.repos.counts(of: Home.alice).records == 2_500)
 
         let third = try RepoStaging(home.repos, did: Home.alice, after: nil)
         try third.add(root, try car.block(root))

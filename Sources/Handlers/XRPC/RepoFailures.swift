@@ -66,7 +66,7 @@ extension RepoImportError: XRPCReportable {
         case .record(let key, let problem): Self.invalid("record \(key): \(problem.words)")
         case .repoChanged:
             Failure(.conflict, "InvalidSwap", "The repository was changed while it was imported. Try again.")
-        case .abandoned: Failure(.unavailable, "ServiceUnavailable", "The import took too long. Try again.")
+        case .abandoned: Failure(.unavailable, "ServiceUnavailable", "The import was given up. Try again.")
         }
     }
 

@@ -17,7 +17,7 @@ public enum RepoImportError: Error, Equatable, Sendable {
     case record(Bytes, RecordProblem)
     /// The repository was written to, moved or removed since the import began.
     case repoChanged
-    /// The import made no progress for so long that what it had stored was given up.
+    /// The import was given up: it made no progress for too long, the account began another, or was removed.
     case abandoned
 
     public enum RecordProblem: Equatable, Sendable {

@@ -14,8 +14,9 @@ public struct RepoImporter: Sendable {
     /// Bytes that a CAR may have.
     public let sizeMax: Int
 
-    /// How long an import may go without storing anything before it is given up.
-    static let idleSeconds: Int64 = 3_600
+    /// How long an import may go without storing anything before it is given up. It stores something many times a
+    /// second.
+    static let idleSeconds: Int64 = 600
 
     /// `directory` is where CARs are kept while they are read; it is made.
     public init(repos: RepoStore, directory: String, sizeMax: Int) throws(SystemError) {
@@ -43,7 +44,8 @@ public struct RepoImporter: Sendable {
     /// commit that the account's key signs and whose revision is later than the repository's and the CAR's. A revision
     /// of the CAR that lies in the future is not followed: nobody would take the commit.
     ///
-    /// An active repository is announced with a `#sync`. Records are not held against their lexicons. Throws
+    /// An import that the same account began before and that has not ended is given up: its client has gone, or asks
+    /// twice. An active repository is announced with a `#sync`. Records are not held against their lexicons. Throws
     /// `RepoImportError`, and `RepoError.repoNotFound`.
     public func replace(_ did: DID, with car: ImportedCAR, signers: [VerificationKey] = []) throws -> Outcome {
         let block = try car.block(car.root)

@@ -24,6 +24,7 @@ final class RepoStaging {
         (old, id) = try repos.database.write { writer in
             let old = try RepoState.find(did, writer)
             let id = try RepoStore.newID(in: writer)
+            try writer.run("UPDATE repo_part SET due_at = 0 WHERE did = \(did.sql)")
             try writer.run(
                 """
                 INSERT INTO repo_part (repo, did, due_at)
