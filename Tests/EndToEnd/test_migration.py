@@ -29,20 +29,8 @@ from verify import FirehoseChecker, parse_car, verify_commit, verify_repository
 from websockets.sync.client import connect
 
 PASSWORD = "correct horse battery staple"
-BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 POST = "app.bsky.feed.post"
 CAR = {"Content-Type": "application/vnd.ipld.car"}
-
-
-def did_key(key):
-    """The did:key of a secp256k1 key."""
-    numbers = key.public_key().public_numbers()
-    raw = b"\xe7\x01" + bytes((2 + numbers.y % 2,)) + numbers.x.to_bytes(32, "big")
-    number, text = int.from_bytes(raw, "big"), ""
-    while number:
-        number, digit = divmod(number, 58)
-        text = BASE58[digit] + text
-    return "did:key:z" + text
 
 
 class Host:
@@ -93,7 +81,7 @@ class MigrationTests(unittest.TestCase):
                 "handle": "mover.test",
                 "email": "mover@example.com",
                 "password": PASSWORD,
-                "recoveryKey": did_key(self.recovery),
+                "recoveryKey": repository.did_key(self.recovery),
             },
         )
         old.token, self.did = account["accessJwt"], account["did"]
@@ -134,7 +122,7 @@ class MigrationTests(unittest.TestCase):
         last = self.directory("/log/last")
         operation = {
             "type": "plc_operation",
-            "rotationKeys": [did_key(self.recovery), *wanted["rotationKeys"]],
+            "rotationKeys": [repository.did_key(self.recovery), *wanted["rotationKeys"]],
             "verificationMethods": wanted["verificationMethods"],
             "alsoKnownAs": wanted["alsoKnownAs"],
             "services": wanted["services"],

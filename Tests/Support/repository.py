@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 POST = "app.bsky.feed.post"
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 TID_ALPHABET = "234567abcdefghijklmnopqrstuvwxyz"
 FIRST_MICROSECOND = 1_700_000_000_000_000
 
@@ -104,6 +105,17 @@ def signature(key, message):
     """64 bytes with a low S."""
     r, s = utils.decode_dss_signature(key.sign(message, ec.ECDSA(hashes.SHA256())))
     return r.to_bytes(32, "big") + min(s, ORDER - s).to_bytes(32, "big")
+
+
+def did_key(key):
+    """The did:key of a secp256k1 key."""
+    numbers = key.public_key().public_numbers()
+    raw = b"\xe7\x01" + bytes((2 + numbers.y % 2,)) + numbers.x.to_bytes(32, "big")
+    number, text = int.from_bytes(raw, "big"), ""
+    while number:
+        number, digit = divmod(number, 58)
+        text = BASE58[digit] + text
+    return "did:key:z" + text
 
 
 def signed_commit(did, data, key, rev=None, version=3):
