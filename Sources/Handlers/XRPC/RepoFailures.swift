@@ -27,6 +27,8 @@ extension RepoError: XRPCReportable {
             Failure(
                 .invalid, "InvalidSize",
                 "Referenced Size does not match stored blob. Expected: \(expected), blob: \(cid)")
+        case .quotaExceeded(let max):
+            Failure(.invalid, "QuotaExceeded", "The account's storage is full: it may take up \(max) bytes")
         case .revisionsExhausted, .corrupt: .internalError
         }
     }

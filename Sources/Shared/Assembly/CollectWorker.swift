@@ -1,3 +1,4 @@
+internal import ATProto
 public import Base
 internal import Repos
 internal import Web
@@ -7,7 +8,7 @@ internal import Web
 /// Two at once do no harm: each step is a transaction that removes what it finds.
 public enum CollectWorker {
     /// Events older than the window, blobs that no record has named for longer than the grace, what imports have left
-    /// behind, budgets that are over.
+    /// behind, budgets that are over. Names the accounts that are above the soft quota.
     /// Needs no keys. Throws what the database and the files throw; what was removed before stays removed.
     public static func run(_ settings: Settings, log: Log) throws {
         let paths = Paths(settings)
@@ -20,16 +21,26 @@ public enum CollectWorker {
         let blobs = try BlobStore(
             database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax])
         let blobCount = try all { try blobs.purge() }
+        let trashCount = try all { try blobs.emptyTrash() }
         let importCount = try all { try RepoImporter.collect(in: database, now: clock.now()) }
         let budgets = BudgetStore(database)
         let budgetCount = try all { try budgets.trim(now: clock.now()) }
+        if let soft = Service.quota(settings).soft {
+            for (did, bytes) in try StorageUse.accounts(above: soft, limit: Self.warningsMax, in: database) {
+                log.warning("quota.soft", ["did": .bytes(did.bytes), "bytes": .integer(bytes)])
+            }
+        }
         log.info(
             "collect.done",
             [
-                "events": .integer(eventCount), "blobs": .integer(blobCount), "imports": .integer(importCount),
+                "events": .integer(eventCount), "blobs": .integer(blobCount), "trash": .integer(trashCount),
+                "imports": .integer(importCount),
                 "budgets": .integer(budgetCount),
             ])
     }
+
+    /// Accounts above the soft quota that one run names, the largest first.
+    private static let warningsMax = 100
 
     /// Repeats a step of bounded size until it finds nothing more; returns how many there were.
     private static func all(_ step: () throws -> Int) throws -> Int {

@@ -84,6 +84,15 @@ extension Settings {
             The largest repository (CAR) that an account may bring along. The web server's own limit must be at least \
             this.
             """)
+    public static let quotaSoft = Setting(
+        "SKYSTEAD_QUOTA_SOFT", .size(0...(1 << 50)), default: "0",
+        help: "Bytes of records and blobs above which `collect` names an account in its log. 0: none.")
+    public static let quotaHard = Setting(
+        "SKYSTEAD_QUOTA_HARD", .size(0...(1 << 50)), default: "0",
+        help: """
+            Bytes of records and blobs that one account may take up; what would go above is refused. 0: no bound. \
+            `skystead account info` shows what it takes up.
+            """)
     public static let rateLimits = Setting(
         "SKYSTEAD_RATE_LIMITS", .flag, default: "yes",
         help: "Whether callers have budgets. Turn it off for a benchmark on a closed machine only.")
@@ -165,7 +174,7 @@ extension Settings {
             "Accounts",
             [inviteRequired, adminPassword, contactEmail, privacyPolicyURL, termsOfServiceURL]
         ),
-        ("Limits", [blobSizeMax, importSizeMax, rateLimits, eventWindowHours]),
+        ("Limits", [blobSizeMax, importSizeMax, quotaSoft, quotaHard, rateLimits, eventWindowHours]),
         (
             "The network",
             [

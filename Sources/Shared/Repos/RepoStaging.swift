@@ -12,6 +12,8 @@ final class RepoStaging {
     private let rev: TID
     private var root: CID?
     private var rows = StagedRows()
+    /// Bytes of all records so far.
+    private var size = 0
 
     /// Rows and bytes of one transaction: some 10 ms, so that other writers hardly notice.
     private static let batchCountMax = 1_000
@@ -53,6 +55,8 @@ final class RepoStaging {
     func add(_ record: StagedRecord) throws {
         rows.records.append(record)
         rows.size += record.bytes.count
+        size += record.bytes.count
+        if let hard = repos.quota.hard, size > hard { throw RepoError.quotaExceeded(max: hard) }
         try flushIfFull()
     }
 
@@ -79,7 +83,7 @@ final class RepoStaging {
     func publish() throws -> CommitInfo {
         try flush()
         guard let root else { throw RepoError.corrupt("an import without a tree") }
-        let (repos, old, id, rev) = (repos, old, id, rev)
+        let (repos, old, id, rev, size) = (repos, old, id, rev, size)
         return try repos.database.write { writer in
             let state: RepoState
             do { state = try RepoState.find(old.did, writer) } catch RepoError.repoNotFound {
@@ -91,7 +95,8 @@ final class RepoStaging {
                 "UPDATE repo_part SET repo = \(old.id), due_at = 0 WHERE repo = \(id) AND due_at > 0")
             guard kept == 1 else { throw RepoImportError.abandoned }
             let commit = try SignedCommit(old.did, rev, root, try repos.keys(old.did, writer))
-            try writer.run("UPDATE repo SET id = \(id) WHERE id = \(old.id)")
+            try writer.run("UPDATE repo SET id = \(id), record_bytes = \(size) WHERE id = \(old.id)")
+            try repos.quota.check(old.did, growth: size, in: writer)
             try repos.move(state.renumbered(id), to: commit, data: root, in: writer)
             try Self.settleBlobs(of: old.did, repo: id, now: repos.clock.now(), in: writer)
             if state.status == .active {

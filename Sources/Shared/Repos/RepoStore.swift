@@ -22,17 +22,19 @@ public struct RepoStore: Sendable {
     let tids: TIDMaker
     let clock: Clock
     let keys: KeySource
+    let quota: StorageQuota
     let packs = NodeWriter()
 
     public init(
         database: any Database, events: EventStore, cache: NodeCache = NodeCache(), tids: TIDMaker, clock: Clock,
-        keys: @escaping KeySource
+        quota: StorageQuota = .none, keys: @escaping KeySource
     ) {
         self.database = database
         self.events = events
         self.cache = cache
         self.tids = tids
         self.clock = clock
+        self.quota = quota
         self.keys = keys
     }
 
@@ -52,9 +54,9 @@ public struct RepoStore: Sendable {
         let commit = try SignedCommit(did, tids.next(now: clock.now()), data, key)
         try writer.run(
             """
-            INSERT INTO repo (id, did, rev, commit_cid, data_cid, commit_block, status)
+            INSERT INTO repo (id, did, rev, commit_cid, data_cid, commit_block, status, blob_bytes)
             VALUES (\(id), \(did.sql), \(commit.info.rev.sql), \(commit.info.cid.sql), \(data.sql), \(commit.block),
-                \(status.sql))
+                \(status.sql), (SELECT coalesce(sum(size), 0) FROM blob WHERE did = \(did.sql)))
             """)
         let node = MSTNode.empty.encoded()
         try packs.write(
@@ -158,15 +160,19 @@ public struct RepoStore: Sendable {
         return rev
     }
 
-    /// Makes `commit` the current one. Should another process have been faster, nothing happens but `busy`.
-    func move(_ state: RepoState, to commit: SignedCommit, data: CID, in writer: any Writer) throws {
+    /// Makes `commit` the current one; its records are `growth` bytes longer. Should another process have been faster,
+    /// nothing happens but `busy`. Throws `RepoError.quotaExceeded`.
+    func move(
+        _ state: RepoState, to commit: SignedCommit, data: CID, growth: Int = 0, in writer: any Writer
+    ) throws {
         let count = try writer.run(
             """
             UPDATE repo SET rev = \(commit.info.rev.sql), commit_cid = \(commit.info.cid.sql), data_cid = \(data.sql),
-                commit_block = \(commit.block)
+                commit_block = \(commit.block), record_bytes = record_bytes + \(growth)
             WHERE id = \(state.id) AND commit_cid = \(state.commit.sql)
             """)
         guard count == 1 else { throw StorageError.busy }
+        try quota.check(state.did, growth: growth, in: writer)
     }
 }
 

@@ -39,7 +39,8 @@ extension RepoStore {
         let rev = try nextRev(after: state.rev)
         let commit = try SignedCommit(state.did, rev, sealed.root, try keys(state.did, writer))
         let blocks = try eventBlocks(changed, tree, sealed, commit)
-        try move(state, to: commit, data: sealed.root, in: writer)
+        let growth = try RecordRows.growth(of: changed, repo: state.id, writer)
+        try move(state, to: commit, data: sealed.root, growth: growth, in: writer)
         try RecordRows(state: state, rev: rev, now: clock.now(), writer: writer).store(changed)
         try packs.write(NodePack(sealed), repo: state.id, rev: rev, in: writer)
         let operations = changed.map {

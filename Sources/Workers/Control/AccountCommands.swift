@@ -54,9 +54,7 @@ extension Command {
             throw ToolError.usage("'\(text)' is neither a handle nor a DID", command: "account info")
         }
         let service = try AccountTool.service()
-        guard let account = try service.accounts.find(identifier) else {
-            throw ToolError("there is no account '\(text)' here", remedy: "skystead account list")
-        }
+        let account = try AccountTool.find(identifier, service)
         let output = invocation.output
         output.line("did      \(account.did)")
         output.line("handle   \(account.shownHandle)")
@@ -67,6 +65,15 @@ extension Command {
         let repository = try service.repos.state(of: account.did)
         output.line("commit   \(repository.rev)  \(repository.commit)")
         output.line("signing  \(try service.keys.key(of: account.did).publicKey.didKey)")
+        let use = try service.repos.storageUse(of: account.did)
+        let isAbove = service.quota.soft.map { use.bytes > $0 } ?? false
+        let bound = service.quota.hard.map { " of \(AccountTool.size($0))" } ?? ""
+        output.line("storage  \(AccountTool.size(use.bytes))\(bound)\(isAbove ? ", above the soft quota" : "")")
+        output.line("  blobs  \(AccountTool.size(use.blobBytes)) in \(use.blobCount)")
+        output.line("  records  \(AccountTool.size(use.recordBytes))")
+        for collection in use.collections {
+            output.line("    \(collection.name)  \(AccountTool.size(collection.bytes)) in \(collection.count)")
+        }
         return 0
     }
 
@@ -103,6 +110,25 @@ enum AccountTool {
             throw ToolError(
                 "the database's schema is version \(found), this program wants \(wanted)", remedy: "skystead migrate")
         }
+    }
+
+    static func find(_ identifier: ATIdentifier, _ service: Service) throws -> Account {
+        guard let account = try service.accounts.find(identifier) else {
+            throw ToolError("there is no account '\(identifier)' here", remedy: "skystead account list")
+        }
+        return account
+    }
+
+    /// A count of bytes for people: `999 B`, `1.5 KiB`, `12.0 MiB`.
+    static func size(_ bytes: Int) -> String {
+        guard bytes >= 1_024 else { return "\(bytes) B" }
+        let units = ["KiB", "MiB", "GiB", "TiB"]
+        var (tenths, unit) = (bytes * 10 / 1_024, 0)
+        while tenths >= 10_240, unit + 1 < units.count {
+            tenths /= 1_024
+            unit += 1
+        }
+        return "\(tenths / 10).\(tenths % 10) \(units[unit])"
     }
 
     /// Makes the account as createAccount does. The operator needs no invite code: one is made and used.
