@@ -47,6 +47,10 @@ let package = Package(
             dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
             path: "Sources/Handlers/XRPC"),
         .target(
+            name: "AdminHandlers",
+            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
+            path: "Sources/Handlers/Admin"),
+        .target(
             name: "Stream", dependencies: ["ATProto", "Base", "CSystem", "Net", "Repos", "Storage"],
             path: "Sources/Workers/Stream"
         ),
@@ -55,7 +59,8 @@ let package = Package(
         .shared(
             "Assembly",
             [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage", "Stream",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos",
+                "Storage", "Stream",
                 "Web", "XRPCHandlers",
             ]),
         .executableTarget(
@@ -129,6 +134,14 @@ let package = Package(
             dependencies: [
                 "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage",
                 "TestSupport", "Web", "XRPCHandlers",
+            ]),
+
+        // MARK: Tests of the administrator's pages
+        .testTarget(
+            name: "AdminTests",
+            dependencies: [
+                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Repos", "Storage",
+                "TestSupport", "Web",
             ]),
 
         // MARK: Tests of Control and Assembly
