@@ -15,9 +15,9 @@ final class RepoStaging {
     /// Bytes of all records so far.
     private var size = 0
 
-    /// Rows and bytes of one transaction: some 10 ms, so that other writers hardly notice.
-    private static let batchCountMax = 1_000
-    private static let batchSizeMax = 1 << 20
+    /// Rows and bytes of one transaction: a few milliseconds, which other writers wait at most.
+    private static let batchCountMax = 300
+    private static let batchSizeMax = 256 << 10
 
     /// Throws `RepoError.repoNotFound`. `foreign` is a revision that the new one should be later than.
     init(_ repos: RepoStore, did: DID, after foreign: TID?) throws {
