@@ -93,6 +93,13 @@ extension Home {
         return try importer.replace(did, with: taken, signers: [ForeignRepo.key.publicKey])
     }
 
+    /// The repository's end, its blobs apart.
+    func remove(_ did: DID) throws {
+        try database.write { try repos.markDeleted(did, in: $0) }
+        while try repos.removeRows(of: did) {}
+        try repos.finishRemoval(of: did)
+    }
+
     /// Rows of every table that is keyed by a repository's id.
     func rows() throws -> [Int] {
         let tables: [SQL] = [
@@ -238,10 +245,29 @@ extension Home {
 
         let third = try RepoStaging(home.repos, did: Home.alice, after: nil)
         try third.add(root, try car.block(root))
-        try home.database.write { try home.repos.remove(Home.alice, in: $0) }
+        try home.remove(Home.alice)
         #expect(throws: RepoImportError.abandoned) { try third.publish() }
         try home.collect()
         #expect(try home.rows() == [0, 0, 0, 0, 0, 0], "nothing is left of a deleted account")
+    }
+
+    @Test(arguments: Engine.all) func takedownsHold(_ engine: Engine) throws {
+        let home = try Home(engine)
+        try home.create(Home.alice)
+        try home.repos.apply([put("app.bsky.feed.post/1000003", "bad")], to: Home.alice)
+        let (hidden, shown) = (path("app.bsky.feed.post/1000003"), path("app.bsky.feed.post/1000004"))
+        let moment = home.clock.now()
+        try home.database.write {
+            try TakedownStore.set(moment, on: hidden, of: Home.alice, cid: nil, reference: nil, in: $0)
+        }
+        try home.take(ForeignRepo(ForeignRepo.posts(5)).car())
+        try home.collect()
+        #expect(try home.records.get(hidden, of: Home.alice) { _, _ in true } == nil)
+        #expect(try home.records.get(shown, of: Home.alice) { _, _ in true } == true)
+        try home.database.write {
+            try TakedownStore.set(nil, on: hidden, of: Home.alice, cid: nil, reference: nil, in: $0)
+        }
+        #expect(try home.records.get(hidden, of: Home.alice) { _, _ in true } == true)
     }
 
     @Test(arguments: Engine.all) func leftoversOfADeadProcessAreCollected(_ engine: Engine) throws {

@@ -75,10 +75,10 @@ extension Home {
         try check([("app.bsky.feed.post", sizes)], blobs: 7, "imported")
         #expect(try home.problems() == [])
         // An account that goes and comes back before its blobs have gone.
-        try home.database.write { try home.repos.remove(Home.alice, in: $0) }
+        try home.remove(Home.alice)
         try home.create(Home.alice)
         try check([], blobs: 7, "made anew")
-        #expect(try home.blobs.purge() == 2)
+        #expect(try home.blobs(after: 3 * BlobStore.graceSeconds).purge() == 2)
         try check([], blobs: 0, "and its old blobs gone")
     }
 
@@ -179,6 +179,21 @@ extension Home {
         #expect(Files.exists(home.file(shared.cid)) && !Files.exists(home.file(own.cid)))
         #expect(home.trash == [])
         #expect(try home.blobs.restore(of: Home.alice) == 0)
+    }
+
+    @Test(arguments: Engine.all) func aDeletedAccountLeavesNothingInTheTrash(_ engine: Engine) throws {
+        let home = try Home(engine)
+        try home.create(Home.alice)
+        try home.create(Home.bob)
+        let shared = try home.upload([UInt8]("shared".utf8), of: Home.alice)
+        _ = try home.upload([UInt8]("shared".utf8), of: Home.bob)
+        _ = try home.upload([UInt8]("own".utf8), of: Home.alice)
+        let later = try home.blobs(after: BlobStore.graceSeconds + 1)
+        #expect(try later.purge() == 3)
+        #expect(try !later.remove(of: Home.alice))
+        #expect(home.trash == [shared.cid.description], "bob's is there still")
+        #expect(try later.restore(of: Home.alice) == 0)
+        #expect(try later.restore(of: Home.bob) == 1)
     }
 
     @Test(arguments: Engine.all) func aPurgeThatEndedHalfWay(_ engine: Engine) throws {

@@ -75,16 +75,25 @@ extension BlobStore {
             let due = try writer.all(
                 "SELECT did, cid FROM blob_trash WHERE trashed_at < \(deadline) LIMIT \(batch)"
             ) { (did: try $0.did(0), cid: try $0.cid(1)) }
-            for (did, cid) in due {
-                try writer.run("DELETE FROM blob_trash WHERE did = \(did.sql) AND cid = \(cid.sql)")
-                let others = try writer.first("SELECT 1 FROM blob_trash WHERE cid = \(cid.sql) LIMIT 1") { _ in true }
-                guard others == nil else { continue }
-                BlobFiles.remove(trashPath(cid))
-                // The process that should have moved it ended before.
-                if try !Self.isNamed(cid, in: writer) { BlobFiles.remove(path(cid)) }
-            }
+            for (did, cid) in due { try removeFromTrash(cid, of: did, in: writer) }
             return due.count
         }
+    }
+
+    /// Removes blobs of one account from the trash for good, at most `limit`. Returns how many.
+    func emptyTrash(of did: DID, limit: Int, in writer: any Writer) throws -> Int {
+        let cids = try writer.all("SELECT cid FROM blob_trash WHERE did = \(did.sql) LIMIT \(limit)") { try $0.cid(0) }
+        for cid in cids { try removeFromTrash(cid, of: did, in: writer) }
+        return cids.count
+    }
+
+    private func removeFromTrash(_ cid: CID, of did: DID, in writer: any Writer) throws {
+        try writer.run("DELETE FROM blob_trash WHERE did = \(did.sql) AND cid = \(cid.sql)")
+        let others = try writer.first("SELECT 1 FROM blob_trash WHERE cid = \(cid.sql) LIMIT 1") { _ in true }
+        guard others == nil else { return }
+        BlobFiles.remove(trashPath(cid))
+        // The process that should have moved it ended before.
+        if try !Self.isNamed(cid, in: writer) { BlobFiles.remove(path(cid)) }
     }
 
     /// Brings an account's blobs back from the trash: `cid`, or all. One that no record names begins its grace anew.

@@ -96,6 +96,8 @@ final class RepoStaging {
             guard kept == 1 else { throw RepoImportError.abandoned }
             let commit = try SignedCommit(old.did, rev, root, try repos.keys(old.did, writer))
             try writer.run("UPDATE repo SET id = \(id), record_bytes = \(size) WHERE id = \(old.id)")
+            // A takedown of a record holds whatever stands at its path.
+            try writer.run("UPDATE record_takedown SET repo = \(id) WHERE repo = \(old.id)")
             try repos.quota.check(old.did, growth: size, in: writer)
             try repos.move(state.renumbered(id), to: commit, data: root, in: writer)
             try Self.settleBlobs(of: old.did, repo: id, now: repos.clock.now(), in: writer)

@@ -41,10 +41,6 @@ extension Command {
         "blobs restore", arguments: ["HANDLE-OR-DID", "[CID]"],
         summary: "brings back an account's blobs that were removed in the last days: one, or all"
     ) { invocation in
-        let text = invocation.arguments[0]
-        guard let identifier = ATIdentifier(Bytes(text)) else {
-            throw ToolError.usage("'\(text)' is neither a handle nor a DID", command: "blobs restore")
-        }
         var cid: CID?
         if invocation.arguments.count > 1 {
             cid = CID(text: Bytes(invocation.arguments[1]))
@@ -53,7 +49,7 @@ extension Command {
             }
         }
         let service = try AccountTool.service()
-        let account = try AccountTool.find(identifier, service)
+        let account = try AccountTool.account(invocation.arguments[0], service, command: "blobs restore")
         do {
             let count = try service.blobs.restore(cid, of: account.did)
             guard cid == nil || count > 0 else { throw ToolError("there is no such blob in the trash") }
