@@ -15,7 +15,6 @@ import Testing
         "com.atproto.identity.requestPlcOperationSignature": "needs mail: not in this version",
         "com.atproto.identity.signPlcOperation": "needs mail: not in this version",
         "com.atproto.identity.submitPlcOperation": "needs what the two above give",
-        "com.atproto.repo.importRepo": "moving in: not in this version",
         "com.atproto.server.confirmEmail": "needs mail: not in this version",
         "com.atproto.server.deleteAccount": "needs mail: not in this version, the operator has the command line",
         "com.atproto.server.requestAccountDelete": "needs mail: not in this version",

@@ -80,6 +80,7 @@ struct World {
             appPasswords: AppPasswordStore(database: database, entropy: entropy), invites: invitations,
             preferences: PreferenceStore(database: database), keys: keys, resolver: resolver, life: life,
             repos: repos, records: RecordStore(database: database), blobs: blobStore,
+            imports: try RepoImporter(repos: repos, directory: blobs.path + "/import", sizeMax: 1 << 20),
             upstream: Upstream(appView: appView, lanes: lanes) { request throws(HTTPClientError) in
                 try upstream.open(request)
             },

@@ -27,6 +27,7 @@ public struct XRPCApp: Sendable {
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
+    public let imports: RepoImporter
     public let upstream: Upstream
     public let takedowns: TakedownStore
     public let labels: LabelStore
@@ -37,7 +38,7 @@ public struct XRPCApp: Sendable {
         settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
         keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore, records: RecordStore,
-        blobs: BlobStore, upstream: Upstream, takedowns: TakedownStore, labels: LabelStore,
+        blobs: BlobStore, imports: RepoImporter, upstream: Upstream, takedowns: TakedownStore, labels: LabelStore,
         administration: Administration, reports: ReportDesk
     ) {
         self.settings = settings
@@ -56,6 +57,7 @@ public struct XRPCApp: Sendable {
         self.repos = repos
         self.records = records
         self.blobs = blobs
+        self.imports = imports
         self.upstream = upstream
         self.takedowns = takedowns
         self.labels = labels

@@ -5,8 +5,8 @@ internal import Web
 
 extension XRPCResponder {
     static let blobs: [XRPCRoute] = [
-        XRPCRoute(UploadBlob.self), XRPCRoute(ListMissingBlobs.self), XRPCRoute(GetBlob.self),
-        XRPCRoute(ListBlobs.self),
+        XRPCRoute(ImportRepo.self), XRPCRoute(UploadBlob.self), XRPCRoute(ListMissingBlobs.self),
+        XRPCRoute(GetBlob.self), XRPCRoute(ListBlobs.self),
     ]
 }
 

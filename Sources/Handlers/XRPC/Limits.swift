@@ -16,6 +16,11 @@ extension RateLimit {
     static let reserveSigningKey = [RateLimit("reserveSigningKey-5min", points: 100, seconds: 300)]
     /// Resolving makes this server ask others: a stranger must not use it as a hammer.
     static let resolve = [RateLimit("resolve-5min", points: 1_500, seconds: 300)]
+    /// Each may cost a minute of work and twice its size on the disk.
+    static let importRepo = [
+        RateLimit("importRepo-hour", points: 20, seconds: 3_600),
+        RateLimit("importRepo-day", points: 60, seconds: 86_400),
+    ]
     /// A look into who has an account here, by name.
     static let checkHandle = [RateLimit("checkHandle-5min", points: 500, seconds: 300)]
     /// Somebody reads each of them.

@@ -11,10 +11,13 @@ internal import Web
 ///
 /// Two at once do no harm: each step is a transaction that removes what it finds.
 public enum CollectWorker {
+    /// Reports that one run passes on: some stay for the next.
+    private static let reportsMax = 500
+
     /// Accounts whose owners wanted them gone by now, events older than the window, blobs that no record has named for
-    /// longer than the grace, budgets that are over, kept repositories that nobody asked for. Then passes on the
-    /// reports that are due, for which alone it needs keys. Throws what the database and the files throw; what was
-    /// removed before stays removed.
+    /// longer than the grace, what imports have left behind, budgets that are over, kept repositories that nobody asked
+    /// for. Names the accounts that are above the soft quota. Then passes on the reports that are due, for which alone
+    /// it needs keys. Throws what the database and the files throw; what was removed before stays removed.
     public static func run(_ settings: Settings, log: Log) throws {
         let paths = Paths(settings)
         let clock = Clock.system
@@ -31,13 +34,21 @@ public enum CollectWorker {
             repos: repos(database, events, archive, clock), events: events, blobs: blobs)
         let removed = try accounts.collect(now: clock.now(), log: AdminLog(database: database, clock: clock))
         let blobCount = try all { try blobs.purge() }
+        let trashCount = try all { try blobs.emptyTrash() }
+        let importCount = try all { try RepoImporter.collect(in: database, now: clock.now()) }
         let budgets = BudgetStore(database)
         let budgetCount = try all { try budgets.trim(now: clock.now()) }
         _ = archive?.trim()
+        if let soft = Service.quota(settings).soft {
+            for (did, bytes) in try StorageUse.accounts(above: soft, limit: Self.warningsMax, in: database) {
+                log.warning("quota.soft", ["did": .bytes(did.bytes), "bytes": .integer(bytes)])
+            }
+        }
         log.info(
             "collect.done",
             [
-                "events": .integer(eventCount), "blobs": .integer(blobCount), "budgets": .integer(budgetCount),
+                "events": .integer(eventCount), "blobs": .integer(blobCount), "trash": .integer(trashCount),
+                "imports": .integer(importCount), "budgets": .integer(budgetCount),
                 "accounts": .integer(removed.deleted), "finished": .integer(removed.finished),
             ])
         let reports = ReportStore(database: database, clock: clock)
@@ -54,6 +65,9 @@ public enum CollectWorker {
             database: database, events: events, tids: TIDMaker(clockID: 0), clock: clock, archive: archive,
             keys: { did, _ in throw KeyError.notFound(did) })
     }
+
+    /// Accounts above the soft quota that one run names, the largest first.
+    private static let warningsMax = 100
 
     /// Repeats a step of bounded size until it finds nothing more; returns how many there were.
     private static func all(_ step: () throws -> Int) throws -> Int {

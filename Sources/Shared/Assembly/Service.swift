@@ -22,6 +22,8 @@ public struct Service: Sendable {
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
+    public let imports: RepoImporter
+    public let quota: StorageQuota
     public let events: EventStore
     public let administration: Administration
     public let adminLog: AdminLog
@@ -44,6 +46,7 @@ public struct Service: Sendable {
         serviceKeys = try Keys.load(settings, paths)
         database = try Databases.openForService(settings, paths, log: log)
 
+        quota = Self.quota(settings)
         accounts = AccountStore(database: database)
         invites = InviteStore(database: database, host: names.host, entropy: entropy)
         let keys = KeyStore(database: database, sealer: serviceKeys.sealer, entropy: entropy)
@@ -51,10 +54,14 @@ public struct Service: Sendable {
         events = EventStore(database: database, clock: clock)
         repos = RepoStore(
             database: database, events: events, tids: TIDMaker(clockID: try Self.clockID(entropy)), clock: clock,
-            archive: Self.archive(paths, clock), keys: { did, reader in try keys.key(of: did, in: reader) })
+            archive: Self.archive(paths, clock), quota: quota,
+            keys: { did, reader in try keys.key(of: did, in: reader) })
         records = RecordStore(database: database)
         blobs = try BlobStore(
-            database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax])
+            database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax],
+            quota: quota)
+        imports = try RepoImporter(
+            repos: repos, directory: paths.imports, sizeMax: settings[Settings.importSizeMax])
 
         let network = Self.network(settings)
         let directory = PLCDirectory(url: settings[Settings.plcURL], network: network)
@@ -87,6 +94,12 @@ public struct Service: Sendable {
             if let did = DID(did) { return ReportDesk.Labeler(did: did, url: url) }
         }
         return nil
+    }
+
+    /// What an account may take up: no bound where the setting is 0.
+    static func quota(_ settings: Settings) -> StorageQuota {
+        func bound(_ setting: Setting<Int>) -> Int? { settings[setting] == 0 ? nil : settings[setting] }
+        return StorageQuota(soft: bound(Settings.quotaSoft), hard: bound(Settings.quotaHard))
     }
 
     /// Which of the 1,024 clocks of the TID specification this process is: processes that write at the same time

@@ -43,7 +43,8 @@ public struct XRPCService: Sendable {
             appPasswords: AppPasswordStore(database: database, entropy: service.entropy), invites: service.invites,
             preferences: PreferenceStore(database: database), keys: service.keys, resolver: service.resolver,
             life: service.life, repos: service.repos, records: service.records, blobs: service.blobs,
-            upstream: try Self.upstream(settings), takedowns: TakedownStore(database: database),
+            imports: service.imports, upstream: try Self.upstream(settings),
+            takedowns: TakedownStore(database: database),
             labels: LabelStore(database: database), administration: service.administration, reports: service.reports)
         metrics.register { [metrics = app.upstream.metrics] in metrics.write(to: &$0) }
         let home = HomeResponder(app: app)

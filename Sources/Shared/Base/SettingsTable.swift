@@ -78,6 +78,21 @@ extension Settings {
     public static let blobSizeMax = Setting(
         "SKYSTEAD_BLOB_SIZE_MAX", .size(1...(2 << 30)), default: "100M",
         help: "The largest blob that an account may upload. The web server's own limit must be at least this.")
+    public static let importSizeMax = Setting(
+        "SKYSTEAD_IMPORT_SIZE_MAX", .size(1...(16 << 30)), default: "1G",
+        help: """
+            The largest repository (CAR) that an account may bring along. The web server's own limit must be at least \
+            this.
+            """)
+    public static let quotaSoft = Setting(
+        "SKYSTEAD_QUOTA_SOFT", .size(0...(1 << 50)), default: "0",
+        help: "Bytes of records and blobs above which `collect` names an account in its log. 0: none.")
+    public static let quotaHard = Setting(
+        "SKYSTEAD_QUOTA_HARD", .size(0...(1 << 50)), default: "0",
+        help: """
+            Bytes of records and blobs that one account may take up; what would go above is refused. 0: no bound. \
+            `skystead account info` shows what it takes up.
+            """)
     public static let rateLimits = Setting(
         "SKYSTEAD_RATE_LIMITS", .flag, default: "yes",
         help: "Whether callers have budgets. Turn it off for a benchmark on a closed machine only.")
@@ -201,7 +216,7 @@ extension Settings {
             "Accounts",
             [inviteRequired, adminPassword, contactEmail, privacyPolicyURL, termsOfServiceURL]
         ),
-        ("Limits", [blobSizeMax, rateLimits, diskFreeMin, eventWindowHours]),
+        ("Limits", [blobSizeMax, importSizeMax, quotaSoft, quotaHard, rateLimits, diskFreeMin, eventWindowHours]),
         (
             "The network",
             [

@@ -267,6 +267,14 @@ public struct AccountLife: Sendable {
         guard (try? document.signingKey) == key else { throw HostingError.notPointedHere(.signingKey) }
     }
 
+    /// The keys that may have signed the account's commits, as far as they can be had: the one that it has here, and
+    /// the one of its DID document, which on a move is still the old server's.
+    public func signers(of did: DID) -> [VerificationKey] {
+        let own = try? stores.keys.key(of: did).publicKey
+        let document = try? resolver.document(of: did).signingKey
+        return [own, document].compactMap(\.self)
+    }
+
     /// Whether this server itself answers for the DID: a did:web whose host is under one of its handle domains.
     public func isServedHere(_ did: DID) -> Bool {
         guard did.method == "web", let host = Handle(did.methodSpecific) else { return false }

@@ -70,16 +70,20 @@ extension RepoStore {
     }
 
     /// Stores `prepared`. Returns false, having changed nothing, when the repository is not what it was prepared on.
+    /// Throws `RepoError.quotaExceeded` among others.
     func store(_ prepared: PreparedCommit, in writer: any Writer) throws -> Bool {
         let (base, info) = (prepared.base, prepared.commit.info)
         for link in prepared.links where try !link.older(in: base.id, writer).isEmpty { return false }
+        let growth = try RecordRows.growth(of: prepared.changes, repo: base.id, writer)
         let count = try writer.run(
             """
             UPDATE repo SET rev = \(info.rev.sql), commit_cid = \(info.cid.sql),
-                data_cid = \(prepared.head.state.data.sql), commit_block = \(prepared.commit.block)
+                data_cid = \(prepared.head.state.data.sql), commit_block = \(prepared.commit.block),
+                record_bytes = record_bytes + \(growth)
             WHERE id = \(base.id) AND commit_cid = \(base.commit.sql) AND status = 'active'
             """)
         guard count == 1 else { return false }
+        try quota.check(base.did, growth: growth, in: writer)
         try RecordRows(state: base, rev: info.rev, now: clock.now(), writer: writer).store(prepared.changes)
         try prepared.head.pack.store(prepared.pack, prepared.spill, repo: base.id, in: writer)
         try announce(prepared.event, in: writer)

@@ -38,6 +38,14 @@ public struct RepoState: Sendable {
         """
     }
 
+    private init(_ state: RepoState, id: Int) {
+        self.id = id
+        (did, rev, commit, data, status) = (state.did, state.rev, state.commit, state.data, state.status)
+    }
+
+    /// The same under another internal id.
+    func renumbered(_ id: Int) -> RepoState { RepoState(self, id: id) }
+
     /// Throws `RepoError.repoNotFound`, also for one that is deleted and whose rows are still being removed.
     static func find(_ did: DID, _ reader: any Reader) throws -> RepoState {
         guard let state = try reader.first(select(did), RepoState.init) else { throw RepoError.repoNotFound(did) }

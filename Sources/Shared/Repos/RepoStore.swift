@@ -25,12 +25,14 @@ public struct RepoStore: Sendable {
     let lanes = RepoLanes()
     /// Whole repositories that were streamed before; nil: none are kept.
     public let archive: RepoArchive?
+    let quota: StorageQuota
 
     public init(
         database: any Database, events: EventStore, cache: NodeCache = NodeCache(), tids: TIDMaker, clock: Clock,
-        archive: RepoArchive? = nil, keys: @escaping KeySource
+        archive: RepoArchive? = nil, quota: StorageQuota = .none, keys: @escaping KeySource
     ) {
         self.archive = archive
+        self.quota = quota
         self.database = database
         self.events = events
         self.cache = cache
@@ -50,16 +52,14 @@ public struct RepoStore: Sendable {
         if try writer.first("SELECT id FROM repo WHERE did = \(did.sql)", { try $0.integer(0) }) != nil {
             throw RepoError.repoExists(did)
         }
-        let id = try writer.first("UPDATE counter SET value = value + 1 WHERE name = 'repo' RETURNING value") {
-            try $0.integer(0)
-        }
-        guard let id, let data = MSTNode.empty.cid else { throw RepoError.corrupt("no repository counter") }
+        guard let data = MSTNode.empty.cid else { throw RepoError.corrupt("empty tree") }
+        let id = try Self.newID(in: writer)
         let commit = try SignedCommit(did, tids.next(now: clock.now()), data, key)
         try writer.run(
             """
-            INSERT INTO repo (id, did, rev, commit_cid, data_cid, commit_block, status)
+            INSERT INTO repo (id, did, rev, commit_cid, data_cid, commit_block, status, blob_bytes)
             VALUES (\(id), \(did.sql), \(commit.info.rev.sql), \(commit.info.cid.sql), \(data.sql), \(commit.block),
-                \(status.sql))
+                \(status.sql), (SELECT coalesce(sum(size), 0) FROM blob WHERE did = \(did.sql)))
             """)
         let node = MSTNode.empty.encoded()
         var pack = NodePack()
@@ -77,6 +77,15 @@ public struct RepoStore: Sendable {
                 in: writer)
         }
         return commit.info
+    }
+
+    /// An id that no repository has had.
+    static func newID(in writer: any Writer) throws -> Int {
+        let id = try writer.first("UPDATE counter SET value = value + 1 WHERE name = 'repo' RETURNING value") {
+            try $0.integer(0)
+        }
+        guard let id else { throw RepoError.corrupt("no repository counter") }
+        return id
     }
 
     /// Notes what the account's state means for sync. The caller announces it (`EventStore.appendAccount`).
@@ -150,15 +159,19 @@ public struct RepoStore: Sendable {
         return rev
     }
 
-    /// Makes `commit` the current one. Should another process have been faster, nothing happens but `busy`.
-    func move(_ state: RepoState, to commit: SignedCommit, data: CID, in writer: any Writer) throws {
+    /// Makes `commit` the current one; its records are `growth` bytes longer. Should another process have been faster,
+    /// nothing happens but `busy`. Throws `RepoError.quotaExceeded`.
+    func move(
+        _ state: RepoState, to commit: SignedCommit, data: CID, growth: Int = 0, in writer: any Writer
+    ) throws {
         let count = try writer.run(
             """
             UPDATE repo SET rev = \(commit.info.rev.sql), commit_cid = \(commit.info.cid.sql), data_cid = \(data.sql),
-                commit_block = \(commit.block)
+                commit_block = \(commit.block), record_bytes = record_bytes + \(growth)
             WHERE id = \(state.id) AND commit_cid = \(state.commit.sql)
             """)
         guard count == 1 else { throw StorageError.busy }
+        try quota.check(state.did, growth: growth, in: writer)
     }
 }
 

@@ -18,6 +18,8 @@ public struct RepoReport: Sendable, Equatable {
         case root(CID)
         /// A node of the tree is not stored, or is not what it should be.
         case node(MSTError)
+        /// What the records are said to take up is not what they do.
+        case storageUse(stored: Int, counted: Int)
         /// A stored node belongs to no tree.
         case unreferencedNodes(Int)
     }
@@ -53,11 +55,15 @@ extension RepoStore {
             var wanted: Set<CID> = []
             let builder = MSTBuilder { cid, _ in wanted.insert(cid) }
             let scan = RecordScan(repo: state.id, reader: reader)
+            var size = 0
             while let record = try scan.next() {
+                size += record.value.count
                 if CID(hashing: record.value) != record.cid { note(.recordBytes(record.key)) }
                 try builder.append(record.key, record.cid)
             }
             report.records = builder.count
+            let stored = try reader.first("SELECT record_bytes FROM repo WHERE id = \(state.id)") { try $0.integer(0) }
+            if let stored, stored != size { note(.storageUse(stored: stored, counted: size)) }
             let root = try builder.finish()
             if root != state.data { note(.root(root)) }
 
