@@ -38,8 +38,9 @@ let package = Package(
         // MARK: Layer 2, domains: never each other. Hosting is where two of them share a transaction.
         .shared("Identity", ["ATProto", "Base", "Crypto", "Net", "Storage"]),
         .shared("Accounts", ["ATProto", "Base", "Crypto", "Storage"]),
+        .shared("Mail", ["ATProto", "Base", "Crypto", "Net", "Storage", "Web"]),
         .shared("Repos", ["ATProto", "Base", "Crypto", "Storage"]),
-        .shared("Hosting", ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Repos", "Storage"]),
+        .shared("Hosting", ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Mail", "Repos", "Storage"]),
 
         // MARK: Layer 3, surfaces: never each other
         .target(
@@ -55,8 +56,8 @@ let package = Package(
         .shared(
             "Assembly",
             [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage", "Stream",
-                "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Mail", "Net", "Repos",
+                "Storage", "Stream", "Web", "XRPCHandlers",
             ]),
         .executableTarget(
             name: "skystead-fcgi", dependencies: ["Assembly", "Base", "FastCGI", "Web"], path: "Sources/FCGIHost/Host"),
@@ -65,8 +66,8 @@ let package = Package(
         .executableTarget(
             name: "skystead",
             dependencies: [
-                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Net", "Repos",
-                "Storage",
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Mail", "Net",
+                "Repos", "Storage",
             ],
             path: "Sources/Workers/Control"),
 
@@ -119,6 +120,10 @@ let package = Package(
                 "ATProto", "Accounts", "Base", "ChildProcess", "Crypto", "Identity", "Net", "Storage", "TestSupport",
             ]),
 
+        // MARK: Tests of Mail
+        .testTarget(
+            name: "MailTests", dependencies: ["ATProto", "Base", "Crypto", "Mail", "Net", "Storage", "TestSupport"]),
+
         // MARK: Tests of Repos
         .testTarget(
             name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
@@ -127,7 +132,7 @@ let package = Package(
         .testTarget(
             name: "XRPCTests",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage",
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Mail", "Net", "Repos", "Storage",
                 "TestSupport", "Web", "XRPCHandlers",
             ]),
 

@@ -22,6 +22,7 @@ public struct XRPCApp: Sendable {
     public let resolver: Resolver
     public let handlePolicy: HandlePolicy
     public let life: AccountLife
+    public let mail: AccountMail
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
@@ -29,8 +30,8 @@ public struct XRPCApp: Sendable {
     public init(
         settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
-        keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore, records: RecordStore,
-        blobs: BlobStore
+        keys: KeyStore, resolver: Resolver, life: AccountLife, mail: AccountMail, repos: RepoStore,
+        records: RecordStore, blobs: BlobStore
     ) {
         self.settings = settings
         self.clock = clock
@@ -45,6 +46,7 @@ public struct XRPCApp: Sendable {
         self.keys = keys
         self.resolver = resolver
         self.life = life
+        self.mail = mail
         self.repos = repos
         self.records = records
         self.blobs = blobs

@@ -16,11 +16,38 @@ extension RateLimit {
     static let reserveSigningKey = [RateLimit("reserveSigningKey-5min", points: 100, seconds: 300)]
     /// Resolving makes this server ask others: a stranger must not use it as a hammer.
     static let resolve = [RateLimit("resolve-5min", points: 1_500, seconds: 300)]
+    /// A mail to the caller's own address, of each kind.
+    static let requestEmailConfirmation = mailed("requestEmailConfirmation-hour", "requestEmailConfirmation-day")
+    static let requestEmailUpdate = mailed("requestEmailUpdate-hour", "requestEmailUpdate-day")
+    static let requestAccountDelete = mailed("requestAccountDelete-hour", "requestAccountDelete-day")
+    static let requestPlcOperationSignature = mailed(
+        "requestPlcOperationSignature-hour", "requestPlcOperationSignature-day")
+    /// Codes to sign in are mailed to whom the password is known of: more than a person needs, too few to fill a mailbox.
+    static let signInCode = [
+        RateLimit("signInCode-hour", points: 10, seconds: 3_600),
+        RateLimit("signInCode-day", points: 30, seconds: 86_400),
+    ]
+    static let requestPasswordReset = [
+        RateLimit("requestPasswordReset-hour", points: 15, seconds: 3_600),
+        RateLimit("requestPasswordReset-day", points: 50, seconds: 86_400),
+    ]
+    static let resetPassword = [RateLimit("resetPassword-5min", points: 50, seconds: 300)]
+    static let deleteAccount = [RateLimit("deleteAccount-5min", points: 50, seconds: 300)]
+    /// As many guesses at one account's password as signing in allows from one address, from all addresses.
+    static let deleteAccountGuesses = [RateLimit("deleteAccountGuesses-5min", points: 30, seconds: 300)]
+    /// Each asks the directory, which has limits of its own.
+    static let submitPlcOperation = [RateLimit("submitPlcOperation-5min", points: 30, seconds: 300)]
     static let uploadBlob = [RateLimit("uploadBlob-day", points: 1_000, seconds: 86_400)]
     static let repoWrites = [
         RateLimit("repoWrites-hour", points: 5_000, seconds: 3_600),
         RateLimit("repoWrites-day", points: 35_000, seconds: 86_400),
     ]
+}
+
+extension RateLimit {
+    private static func mailed(_ hour: StaticString, _ day: StaticString) -> [RateLimit] {
+        [RateLimit(hour, points: 5, seconds: 3_600), RateLimit(day, points: 15, seconds: 86_400)]
+    }
 }
 
 /// What one call takes from budgets that share a key.

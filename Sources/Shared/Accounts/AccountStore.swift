@@ -54,17 +54,17 @@ public struct AccountStore: Sendable {
         case .did(let did):
             """
             SELECT did, handle, email, email_confirmed_at, created_at, deactivated_at, delete_after, taken_down_at,
-                suspended_at, invites_disabled, password FROM account WHERE did = \(did.sql)
+                suspended_at, invites_disabled, password, email_auth_factor FROM account WHERE did = \(did.sql)
             """
         case .handle(let handle):
             """
             SELECT did, handle, email, email_confirmed_at, created_at, deactivated_at, delete_after, taken_down_at,
-                suspended_at, invites_disabled, password FROM account WHERE handle = \(handle.sql)
+                suspended_at, invites_disabled, password, email_auth_factor FROM account WHERE handle = \(handle.sql)
             """
         case .email(let email):
             """
             SELECT did, handle, email, email_confirmed_at, created_at, deactivated_at, delete_after, taken_down_at,
-                suspended_at, invites_disabled, password FROM account WHERE email = \(email.asText)
+                suspended_at, invites_disabled, password, email_auth_factor FROM account WHERE email = \(email.asText)
             """
         }
     }
@@ -84,7 +84,8 @@ public struct AccountStore: Sendable {
         return Account(
             did: did, handle: try row.optionalText(1).flatMap { Handle($0) }, email: try row.optionalText(2),
             emailConfirmedAt: try row.optionalTimestamp(3), createdAt: try row.timestamp(4), state: state,
-            deleteAfter: try row.optionalTimestamp(6), invitesDisabled: try row.bool(9))
+            deleteAfter: try row.optionalTimestamp(6), invitesDisabled: try row.bool(9),
+            wantsEmailCode: try row.bool(11))
     }
 
     // MARK: Making and changing
@@ -184,11 +185,40 @@ public struct AccountStore: Sendable {
 
     /// Stores a new password hash and ends every session of the account (specs/pds.md §2.5). Throws `notFound`.
     public func setPassword(_ hash: Bytes, of did: DID) throws {
-        try database.write { writer in
-            let changed = try writer.run("UPDATE account SET password = \(hash.asText) WHERE did = \(did.sql)")
-            guard changed == 1 else { throw AccountError.notFound }
-            try writer.run("DELETE FROM refresh_token WHERE did = \(did.sql)")
-        }
+        try database.write { try Self.setPassword(hash, of: did, in: $0) }
+    }
+
+    /// The same inside of a transaction.
+    public static func setPassword(_ hash: Bytes, of did: DID, in writer: any Writer) throws {
+        let changed = try writer.run("UPDATE account SET password = \(hash.asText) WHERE did = \(did.sql)")
+        guard changed == 1 else { throw AccountError.notFound }
+        try writer.run("DELETE FROM refresh_token WHERE did = \(did.sql)")
+    }
+
+    /// The account's address, which must still be `email`, is its owner's. Throws `notFound`.
+    public static func confirmEmail(_ email: Bytes, of did: DID, at now: Timestamp, in writer: any Writer) throws {
+        let changed = try writer.run(
+            "UPDATE account SET email_confirmed_at = \(now) WHERE did = \(did.sql) AND email = \(email.asText)")
+        guard changed == 1 else { throw AccountError.notFound }
+    }
+
+    /// Gives the account another address (in lower case), which nobody has confirmed: codes at sign-in end with the old
+    /// one. Throws `emailTaken` when another account has it, `notFound` when there is no such account.
+    public static func setEmail(_ email: Bytes, of did: DID, in writer: any Writer) throws {
+        let owner = try writer.first("SELECT did FROM account WHERE email = \(email.asText)") { try $0.text(0) }
+        if let owner, owner != did.bytes { throw AccountError.emailTaken(email) }
+        let changed = try writer.run(
+            """
+            UPDATE account SET email = \(email.asText), email_confirmed_at = NULL, email_auth_factor = 0
+            WHERE did = \(did.sql)
+            """)
+        guard changed == 1 else { throw AccountError.notFound }
+    }
+
+    /// Whether signing in with the account's password wants a code by mail too. Throws `notFound`.
+    public static func setEmailAuthFactor(_ wantsCode: Bool, of did: DID, in writer: any Writer) throws {
+        let changed = try writer.run("UPDATE account SET email_auth_factor = \(wantsCode) WHERE did = \(did.sql)")
+        guard changed == 1 else { throw AccountError.notFound }
     }
 
     /// Removes the account with all that hangs on it in this module (keys, sessions, app passwords, preferences).

@@ -1,4 +1,5 @@
 public import Base
+internal import Mail
 internal import Repos
 internal import Web
 
@@ -6,7 +7,8 @@ internal import Web
 ///
 /// Two at once do no harm: each step is a transaction that removes what it finds.
 public enum CollectWorker {
-    /// Events older than the window, blobs that no record has named for longer than the grace, budgets that are over.
+    /// Events older than the window, blobs that no record has named for longer than the grace, budgets that are over,
+    /// mail of last week.
     /// Needs no keys. Throws what the database and the files throw; what was removed before stays removed.
     public static func run(_ settings: Settings, log: Log) throws {
         let paths = Paths(settings)
@@ -21,9 +23,13 @@ public enum CollectWorker {
         let blobCount = try all { try blobs.purge() }
         let budgets = BudgetStore(database)
         let budgetCount = try all { try budgets.trim(now: clock.now()) }
+        let mailCount = try all { try MailQueue.trim(now: clock.now(), in: database) }
         log.info(
             "collect.done",
-            ["events": .integer(eventCount), "blobs": .integer(blobCount), "budgets": .integer(budgetCount)])
+            [
+                "events": .integer(eventCount), "blobs": .integer(blobCount), "budgets": .integer(budgetCount),
+                "mails": .integer(mailCount),
+            ])
     }
 
     /// Repeats a step of bounded size until it finds nothing more; returns how many there were.

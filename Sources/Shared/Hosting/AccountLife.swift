@@ -3,6 +3,7 @@ public import Accounts
 public import Base
 public import Crypto
 public import Identity
+internal import Mail
 public import Repos
 public import Storage
 
@@ -114,12 +115,15 @@ public struct AccountLife: Sendable {
         }
     }
 
-    /// Removes the account, its repository and what the event stream still holds of it, and tells the network.
-    public func delete(_ did: DID) throws {
+    /// Removes the account, its repository, its mail and what the event stream still holds of it, and tells the network.
+    /// `token` is used up in the same transaction; the operator needs none.
+    public func delete(_ did: DID, token: AccountTokenStore.Checked? = nil) throws {
         try stores.database.write { writer in
+            if let token { try AccountTokenStore.use(token, in: writer) }
             guard try AccountStore.find(did, in: writer) != nil else { throw AccountError.notFound }
             try stores.repos.remove(did, in: writer)
             try AccountStore.delete(did, in: writer)
+            try MailQueue.remove(of: did, in: writer)
             try stores.events.remove(of: did, in: writer)
             try stores.events.appendAccount(did, .deleted, in: writer)
         }

@@ -18,6 +18,15 @@ public final class HTTPClient: Sendable {
         public var privateHostsAllowed: Set<Bytes> = []
 
         public init() {}
+
+        /// The same with every name in lower case, as names are compared.
+        var canonical: Configuration {
+            var canonical = self
+            canonical.privateHostsAllowed = Set(privateHostsAllowed.map(\.lowercasedASCII))
+            canonical.hostOverrides = [:]
+            for (name, address) in hostOverrides { canonical.hostOverrides[name.lowercasedASCII] = address }
+            return canonical
+        }
     }
 
     /// Below this rate for `slowSeconds` an exchange is given up.
@@ -37,11 +46,7 @@ public final class HTTPClient: Sendable {
     private let idle = Guarded<[Handle]>([])
 
     public init(_ configuration: Configuration = Configuration()) {
-        var canonical = configuration
-        canonical.privateHostsAllowed = Set(configuration.privateHostsAllowed.map(\.lowercasedASCII))
-        canonical.hostOverrides = [:]
-        for (name, address) in configuration.hostOverrides { canonical.hostOverrides[name.lowercasedASCII] = address }
-        self.configuration = canonical
+        self.configuration = configuration.canonical
     }
 
     /// Throws what `send` would throw for the URL alone: for addresses that are kept now and fetched later.
@@ -150,15 +155,20 @@ public final class HTTPClient: Sendable {
         return exchange.response
     }
 
+    /// No TLS, or a certificate that doesn't hold for the name.
+    static let tlsCodes: Set<UInt32> = Set(
+        [
+            CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM,
+            CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR, CURLE_SSL_INVALIDCERTSTATUS, CURLE_SSL_ENGINE_INITFAILED,
+        ].map(\.rawValue))
+
     private static func error(for code: CURLcode) -> HTTPClientError? {
         switch code {
         case CURLE_OK: nil
         case CURLE_OPERATION_TIMEDOUT: .timeout
         case CURLE_FILESIZE_EXCEEDED: .tooLarge
         case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_SEND_ERROR: .unreachable
-        case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM,
-            CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR, CURLE_SSL_INVALIDCERTSTATUS, CURLE_SSL_ENGINE_INITFAILED:
-            .tls
+        case _ where Self.tlsCodes.contains(code.rawValue): .tls
         case CURLE_URL_MALFORMAT: .invalidURL(.malformed)
         default: .malformedResponse
         }

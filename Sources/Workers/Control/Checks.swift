@@ -55,6 +55,8 @@ struct Checks {
     struct Look {
         let name: String
         var needsWebServer = false
+        /// The service does its work without it: `up` does not wait for it.
+        var isOptional = false
         let look: () -> Finding
     }
 
@@ -67,7 +69,7 @@ struct Checks {
             Look(name: "stream worker") { socket(paths.streamSocket, "skystead-stream") },
             Look(name: "web server", needsWebServer: true, look: webServer),
             Look(name: "firehose", needsWebServer: true, look: firehose),
-            Look(name: "PLC directory", look: plcDirectory),
+            Look(name: "PLC directory", look: plcDirectory), Look(name: "mail", isOptional: true, look: mail),
         ]
     }
 
@@ -191,6 +193,19 @@ struct Checks {
     }
 
     // MARK: The world
+
+    private func mail() -> Finding {
+        do throws(SMTPError) {
+            guard let client = try Outbound.mail(settings) else {
+                return .warning(
+                    "no mail is sent", "set SKYSTEAD_SMTP_URL; until then codes are in `skystead mail queue --codes`")
+            }
+            try client.check()
+            return .fine("the mail server lets us in; `skystead mail test ADDRESS` sends one")
+        } catch {
+            return .wrong(error.description, MailTool.remedy(error))
+        }
+    }
 
     private func plcDirectory() -> Finding {
         let url = settings[Settings.plcURL] + "/_health"

@@ -19,8 +19,13 @@ enum WorkerProgram {
                 try CollectWorker.run(settings, log: log)
                 return 0
             }
+        case ["mail"]:
+            return Processes.run { settings, log in
+                try MailWorker.run(settings, log: log)
+                return 0
+            }
         default:
-            Log.standardError.error("usage", ["expected": "skystead-worker stream | collect"])
+            Log.standardError.error("usage", ["expected": "skystead-worker stream | collect | mail"])
             return usage
         }
     }
