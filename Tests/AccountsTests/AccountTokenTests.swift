@@ -17,8 +17,12 @@ import Testing
         return new.code
     }
 
+    private func use(_ world: World, _ checked: AccountTokenStore.Checked) throws {
+        try world.test.write { try AccountTokenStore.use(checked, in: $0) }
+    }
+
     private func check(_ world: World, _ code: Bytes, _ purpose: TokenPurpose, _ did: DID) throws {
-        try world.codes.use(try world.codes.check(code, purpose, of: did, now: world.clock.now()))
+        try use(world, try world.codes.check(code, purpose, of: did, now: world.clock.now()))
     }
 
     @Test func theFormOfACode() throws {
@@ -42,8 +46,8 @@ import Testing
         let did = try world.makeAccount("alice").did
         let code = try put(world, purpose, did)
         let checked = try world.codes.check(code, purpose, of: did, now: world.clock.now())
-        try world.codes.use(checked)
-        #expect(throws: Self.invalid) { try world.codes.use(checked) }
+        try use(world, checked)
+        #expect(throws: Self.invalid) { try use(world, checked) }
         #expect(throws: Self.invalid) { try check(world, code, purpose, did) }
         #expect(throws: Self.invalid) { _ = try world.codes.check(code, purpose, now: world.clock.now()) }
     }
@@ -132,7 +136,7 @@ import Testing
         let stale = try world.codes.check(old, .updateEmail, of: did, now: world.clock.now())
         let new = try put(world, .updateEmail, did)
         #expect(throws: Self.invalid) { try check(world, old, .updateEmail, did) }
-        #expect(throws: Self.invalid, "judged before the new one was made") { try world.codes.use(stale) }
+        #expect(throws: Self.invalid, "judged before the new one was made") { try use(world, stale) }
         try check(world, new, .updateEmail, did)
     }
 

@@ -110,7 +110,7 @@ class JourneyTests(MailCase):
         self.count = getattr(self, "count", 0) + 1
         receivers, message = server.wait(self.count)
         self.assertEqual(receivers, [ALICE])
-        self.assertEqual(message["to"], f"<{ALICE}>")
+        self.assertEqual(message["to"], ALICE)
         self.assertEqual(message["from"], f"Zuhause ü <{SENDER}>")
         self.assertEqual(message["subject"], f"{subject} on localhost")
         sent = email.utils.parsedate_to_datetime(message["date"]).timestamp()

@@ -83,11 +83,13 @@ final class ScriptedMailServer: Sendable {
     }
 }
 
+private let sender = MailSender("Home <home@example.com>")!
+
 /// A mail with everything that a transport could break.
 private func message(_ text: String = "Hello\n") throws -> MailMessage {
     try #require(
         MailMessage(
-            from: MailSender("Home <home@example.com>")!, to: MailAddress("bob@example.com")!,
+            from: sender, to: MailAddress("bob@example.com")!,
             subject: MailHeaderText("Confirm")!, text: Bytes(text), html: "<p>Hello</p>\n",
             date: Timestamp(seconds: 1_750_000_000), id: "abc123", domain: "home.test"))
 }
@@ -247,8 +249,20 @@ private func message(_ text: String = "Hello\n") throws -> MailMessage {
 
     @Test func checkingSendsNothing() throws {
         let server = try ScriptedMailServer(.init())
-        try server.client().check()
-        #expect(server.heard.withLock { $0 } == ["EHLO home.test", "NOOP", "QUIT"])
+        try server.client().check(sender)
+        #expect(server.heard.withLock { $0 } == ["EHLO home.test", "MAIL FROM:<home@example.com>", "QUIT"])
+    }
+
+    @Test(arguments: [
+        ("553 5.7.1 not yours", SMTPError.refused(SMTPReply(code: 553, text: "5.7.1 not yours"))),
+        ("550 no", .refused(SMTPReply(code: 550, text: "no"))),
+        ("451 later", .temporary(SMTPReply(code: 451, text: "later"))),
+        ("530 who are you", .authentication(SMTPReply(code: 530, text: "who are you"))),
+    ]) func checkingASender(_ answer: String, _ expected: SMTPError) throws {
+        var answers = ScriptedMailServer.Answers()
+        answers.mail = answer
+        let server = try ScriptedMailServer(answers)
+        #expect(throws: expected) { try server.client().check(sender) }
     }
 
     @Test func aPasswordNeverGoesWithoutTLS() throws {
@@ -256,7 +270,7 @@ private func message(_ text: String = "Hello\n") throws -> MailMessage {
             var answers = ScriptedMailServer.Answers()
             answers.ehlo = ehlo
             let server = try ScriptedMailServer(answers)
-            #expect(throws: SMTPError.tls) { try server.client("bob:secret@").check() }
+            #expect(throws: SMTPError.tls) { try server.client("bob:secret@").check(sender) }
             #expect(!server.heard.withLock { $0 }.contains { $0.hasPrefix("AUTH") || $0.hasPrefix("MAIL") })
         }
     }
@@ -273,7 +287,7 @@ private func message(_ text: String = "Hello\n") throws -> MailMessage {
         for host in ["smtp.example.org"] {
             let url = try #require(MailServer(Bytes("smtp://\(host):\(server.port)")))
             let client = try? SMTPClient(url, name: "home.test", configuration)
-            #expect(throws: SMTPError.addressNotAllowed) { try client?.check() }
+            #expect(throws: SMTPError.addressNotAllowed) { try client?.check(sender) }
         }
         #expect(server.heard.withLock { $0 }.isEmpty)
     }
@@ -283,6 +297,6 @@ private func message(_ text: String = "Hello\n") throws -> MailMessage {
         configuration.privateHostsAllowed = ["127.0.0.1:1"]
         let url = try #require(MailServer("smtp://127.0.0.1:1"))
         let client = try SMTPClient(url, name: "home.test", configuration)
-        #expect(throws: SMTPError.unreachable) { try client.check() }
+        #expect(throws: SMTPError.unreachable) { try client.check(sender) }
     }
 }

@@ -3,9 +3,11 @@
 import datetime
 import email
 import email.policy
+import logging
 import re
 import ssl
 import threading
+import warnings
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
@@ -14,6 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from stack import free_port, wait_until
+
+# It warns of a login without TLS, which it can't see when TLS is there from the first byte.
+warnings.filterwarnings("ignore", module="aiosmtpd")
+logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 USER = "home@example.com"
 PASSWORD = "p:a/s@s%word"
@@ -91,15 +97,13 @@ class MailServer:
             self,
             hostname="127.0.0.1",
             port=self.port,
-            server_kwargs={
-                "tls_context": None if implicit else context,
-                "require_starttls": not implicit,
-                "auth_required": True,
-                # With implicit TLS aiosmtpd does not see that the connection is a safe one.
-                "auth_require_tls": not implicit,
-                "authenticator": self.authenticate,
-                "hostname": "localhost",
-            },
+            tls_context=None if implicit else context,
+            require_starttls=not implicit,
+            auth_required=True,
+            # With implicit TLS aiosmtpd does not see that the connection is a safe one.
+            auth_require_tls=not implicit,
+            authenticator=self.authenticate,
+            server_hostname="localhost",
             ssl_context=context if implicit else None,
         )
 

@@ -105,7 +105,7 @@ public struct AccountTokenStore: Sendable {
     /// A code that was judged right, to be used up in the transaction of what it allows. Only `check` makes one.
     public struct Checked: Sendable {
         public let account: DID
-        let purpose: TokenPurpose
+        public let purpose: TokenPurpose
         let digest: Bytes
     }
 
@@ -152,11 +152,6 @@ public struct AccountTokenStore: Sendable {
             AND digest = \(checked.digest)
             """)
         guard changed == 1 else { throw AccountTokenError.invalid }
-    }
-
-    /// Uses it up by itself, where there is no other change to make.
-    public func use(_ checked: Checked) throws {
-        try database.write { try Self.use(checked, in: $0) }
     }
 
     /// Drops the account's codes: what they were mailed to, or who asked for them, is in doubt.

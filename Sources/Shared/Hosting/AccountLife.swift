@@ -119,7 +119,7 @@ public struct AccountLife: Sendable {
     /// `token` is used up in the same transaction; the operator needs none.
     public func delete(_ did: DID, token: AccountTokenStore.Checked? = nil) throws {
         try stores.database.write { writer in
-            if let token { try AccountTokenStore.use(token, in: writer) }
+            if let token { try token.use(in: writer) }
             guard try AccountStore.find(did, in: writer) != nil else { throw AccountError.notFound }
             try stores.repos.remove(did, in: writer)
             try AccountStore.delete(did, in: writer)

@@ -85,7 +85,7 @@ public struct AccountMail: Sendable {
         let now = clock.now()
         let token = try tokens.check(code, .confirmEmail, of: account.did, now: now)
         try database.write { writer in
-            try AccountTokenStore.use(token, in: writer)
+            try token.use(in: writer)
             try AccountStore.confirmEmail(own, of: account.did, at: now, in: writer)
         }
     }
@@ -115,7 +115,7 @@ public struct AccountMail: Sendable {
             token = try tokens.check(code, .updateEmail, of: account.did, now: clock.now())
         }
         try database.write { writer in
-            if let token { try AccountTokenStore.use(token, in: writer) }
+            if let token { try token.use(in: writer) }
             if isOther {
                 try AccountStore.setEmail(address, of: account.did, in: writer)
                 // What was mailed to the old address says nothing about the new one.
@@ -132,7 +132,7 @@ public struct AccountMail: Sendable {
         let token = try tokens.check(code, .resetPassword, now: clock.now())
         let hash = try Password.hash(password, entropy: entropy)
         try database.write { writer in
-            try AccountTokenStore.use(token, in: writer)
+            try token.use(in: writer)
             try AccountStore.setPassword(hash, of: token.account, in: writer)
         }
     }
@@ -143,7 +143,16 @@ public struct AccountMail: Sendable {
             try send(.signIn, to: account)
             throw SessionError.authFactorRequired
         }
-        try tokens.use(try tokens.check(code, .signIn, of: account.did, now: clock.now()))
+        let token = try tokens.check(code, .signIn, of: account.did, now: clock.now())
+        try database.write { try token.use(in: $0) }
+    }
+}
+
+extension AccountTokenStore.Checked {
+    /// Uses the code up, and drops a mail with it that still waits: the operator may have read it out.
+    func use(in writer: any Writer) throws {
+        try AccountTokenStore.use(self, in: writer)
+        try MailQueue.drop(Bytes(purpose.rawValue), of: account, in: writer)
     }
 }
 

@@ -41,7 +41,7 @@ extension AccountLife {
         if let services = change.services { operation.services = services }
         operation.previous = Bytes(last.cid.text)
         let signed = try operation.signed(by: settings.rotationKey)
-        try stores.database.write { try AccountTokenStore.use(token, in: $0) }
+        try stores.database.write { try token.use(in: $0) }
         return signed
     }
 

@@ -108,13 +108,7 @@ public struct MailQueue: Sendable {
     }
 
     private static func put(_ mail: Prepared, state: MailState, now: Timestamp, in writer: any Writer) throws {
-        if let account = mail.account {
-            try writer.run(
-                """
-                DELETE FROM mail WHERE did = \(SQL.Value.text(account.bytes)) AND kind = \(SQL.Value.text(mail.kind))
-                AND state = 'queued' AND lease IS NULL
-                """)
-        }
+        if let account = mail.account { try drop(mail.kind, of: account, in: writer) }
         try writer.run(
             """
             INSERT INTO mail (id, kind, did, recipient, subject, content, created_at, state, next_at,
@@ -123,6 +117,16 @@ public struct MailQueue: Sendable {
                 \(mail.account.map { SQL.Value.text($0.bytes) }), \(SQL.Value.text(mail.recipient)),
                 \(SQL.Value.text(mail.subject)), \(mail.content), \(now), \(state.rawValue), \(now),
                 \(now.adding(seconds: Self.giveUpSeconds)))
+            """)
+    }
+
+    /// Drops the mail of one kind that waits for an account: what it says no longer holds. One that is being handed over
+    /// goes its way.
+    public static func drop(_ kind: Bytes, of did: DID, in writer: any Writer) throws {
+        try writer.run(
+            """
+            DELETE FROM mail WHERE did = \(SQL.Value.text(did.bytes)) AND kind = \(SQL.Value.text(kind))
+            AND state = 'queued' AND lease IS NULL
             """)
     }
 

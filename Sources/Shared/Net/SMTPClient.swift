@@ -107,11 +107,11 @@ public final class SMTPClient: Sendable {
         }
     }
 
-    /// Connects, signs in and says goodbye: whether `send` could work.
-    public func check() throws(SMTPError) {
+    /// Connects, signs in, asks whether a mail from `sender` would be taken, and says goodbye: whether `send` could work.
+    public func check(_ sender: MailSender) throws(SMTPError) {
         try perform(SMTPExchange(nil, isPrivateAllowed: isPrivateAllowed)) { options in
             options.set(CURLOPT_NOBODY, 1)
-            options.set(CURLOPT_CUSTOMREQUEST, "NOOP")
+            options.set(CURLOPT_CUSTOMREQUEST, "MAIL FROM:<" + sender.address.bytes + ">")
         }
     }
 
@@ -123,7 +123,8 @@ public final class SMTPClient: Sendable {
         set(options)
         guard options.isGood else { throw .malformedReply }
         let code = withExtendedLifetime(exchange) { curl_easy_perform(handle.pointer) }
-        if code == CURLE_OK { return }
+        // Some complaints are good answers in curl's eyes: 553 to a command of ours (RFC 5321 §3.5.3).
+        if code == CURLE_OK, exchange.complaint == nil, !exchange.isMalformed { return }
         throw Self.error(for: code, exchange)
     }
 
@@ -147,9 +148,9 @@ public final class SMTPClient: Sendable {
         // Without a complaint the connection broke, or what came was never SMTP.
         guard let reply else { return exchange.wasGreeted ? .unreachable : .malformedReply }
         if authenticationCodes.contains(reply.code) { return .authentication(reply) }
-        // A 5xx in the greeting or to EHLO says nothing about the mail (RFC 5321 §3.1). What curl calls a send error
-        // is an answer to MAIL, RCPT or DATA, and after the text there is only one answer left.
-        let isAboutMail = code == CURLE_SEND_ERROR || exchange.hasSent
+        // A 5xx in the greeting says nothing about the mail (RFC 5321 §3.1), nor does one to EHLO, for which curl has
+        // another code.
+        let isAboutMail = exchange.wasGreeted && code != CURLE_REMOTE_ACCESS_DENIED
         return reply.code >= 500 && isAboutMail ? .refused(reply) : .temporary(reply)
     }
 }
@@ -190,9 +191,6 @@ final class SMTPExchange: GuardedConnection {
 
     /// The answer to QUIT, which curl also sends after a complaint.
     private static let goodbyeCode = 221
-
-    /// Some of the message is on its way.
-    var hasSent: Bool { sent > 0 }
 
     /// Text of a stranger's, for people: valid UTF-8 without controls.
     private static func printable(_ text: Bytes) -> Bytes {

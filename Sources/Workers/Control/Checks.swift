@@ -196,12 +196,12 @@ struct Checks {
 
     private func mail() -> Finding {
         do throws(SMTPError) {
-            guard let client = try Outbound.mail(settings) else {
+            guard let client = try Outbound.mail(settings), let sender = settings[Settings.mailFrom] else {
                 return .warning(
                     "no mail is sent", "set SKYSTEAD_SMTP_URL; until then codes are in `skystead mail queue --codes`")
             }
-            try client.check()
-            return .fine("the mail server lets us in; `skystead mail test ADDRESS` sends one")
+            try client.check(sender)
+            return .fine("the mail server would take mail of \(sender.address.bytes)")
         } catch {
             return .wrong(error.description, MailTool.remedy(error))
         }
