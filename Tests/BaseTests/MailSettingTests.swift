@@ -58,9 +58,9 @@ import Testing
     @Test(arguments: urls) func url(_ row: URLRow) {
         let server = MailServer(Bytes(row.url))
         let shown = server.map { server in
+            let user = server.credentials?.user ?? Bytes()
             let password = server.credentials?.password.withBytes { Bytes($0) } ?? Bytes()
-            return
-                "\(server.isImplicitTLS) \(server.host) \(server.port) \(server.credentials?.user ?? Bytes()) \(password)"
+            return "\(server.isImplicitTLS) \(server.host) \(server.port) \(user) \(password)"
         }
         #expect(shown == row.expected)
     }

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Support"))
@@ -21,6 +22,7 @@ from stack import PROGRAMS, Stack, free_port, wait_until
 SENDER = "home@example.com"
 PASSWORD = "correct horse battery staple"
 ALICE = "alice@example.com"
+NO_TLS = "no TLS, or a certificate that does not hold for the name"
 # A directory for certificates, for as long as this process lives.
 WORK = tempfile.TemporaryDirectory(prefix="skymail")
 AUTHORITY = Authority(Path(WORK.name))
@@ -193,9 +195,7 @@ class JourneyTests(MailCase):
         )["operation"]
         self.done("com.atproto.identity.submitPlcOperation", {"operation": signed}, token)
         # The directory has checked the signature by the rules of its own.
-        with __import__("urllib.request", fromlist=["urlopen"]).urlopen(
-            f"{self.stack.plc_url}/{self.did}/data", timeout=10
-        ) as answer:
+        with urllib.request.urlopen(f"{self.stack.plc_url}/{self.did}/data", timeout=10) as answer:
             self.assertEqual(json.load(answer)["rotationKeys"], [recovery, *wanted["rotationKeys"]])
         signed["alsoKnownAs"] = ["at://bob.test"]
         self.refused(
@@ -260,19 +260,19 @@ class TroubleTests(MailCase):
     def test_another_name(self):
         for way in ("smtps", "smtp"):
             with self.subTest(way=way):
-                server = self.trouble(way, "no TLS, or a certificate that does not hold for the name", name="other.test")
+                server = self.trouble(way, NO_TLS, name="other.test")
                 self.assertEqual(server.logins, [], "no password for a server that is another")
 
     def test_unknown_authority(self):
         server = self.trouble(
-            "smtps", "no TLS, or a certificate that does not hold for the name", SKYSTEAD_EXTRA_CA_FILE=""
+            "smtps", NO_TLS, SKYSTEAD_EXTRA_CA_FILE=""
         )
         self.assertEqual(server.logins, [])
 
     def test_the_wrong_way(self):
         # Ports are the tests' own here, so the mistake is only found by trying.
         self.trouble(
-            "smtp", "no TLS, or a certificate that does not hold for the name",
+            "smtp", NO_TLS,
             url=lambda server: server.url.replace("smtp://", "smtps://"),
         )
 
@@ -365,7 +365,7 @@ class WithoutMailTests(MailCase):
                 self.done("com.atproto.server.confirmEmail", body, session["accessJwt"])
                 audit = self.stack.log("audit").splitlines()
                 self.assertEqual(len(audit), 2)
-                self.assertIn(f"mail.code-shown", audit[0])
+                self.assertIn("mail.code-shown", audit[0])
                 self.assertIn(session["did"], audit[0])
                 self.assertNotIn(code, "".join(audit))
                 # What was used is no longer shown.
@@ -403,4 +403,5 @@ class WithoutMailTests(MailCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    # unittest would turn aiosmtpd's warnings on again: see mail_server.
+    unittest.main(warnings="ignore")

@@ -1,4 +1,4 @@
-"""A mail server on loopback with TLS and a login: aiosmtpd, which nobody here wrote, and certificates made on the spot."""
+"""A mail server on loopback with TLS and a login: aiosmtpd, which nobody here wrote, with certificates made here."""
 
 import datetime
 import email

@@ -23,9 +23,9 @@ import XRPCHandlers
 ///
 /// `{{alice.accessJwt}}` in a later request is that member of the answer of `alice`. Lines with `@` between exchanges
 /// change the world: `@advance <seconds>`, `@network down`, `@network up`, `@directory refuses`, `@takedown <did>`,
-/// `@txt <name> <text>`, `@page <url> <status> <body>`,
-/// `@tombstone <did>`. `@code <purpose> <label> <did>` reads what was mailed: `{{label.code}}`. Time, randomness and network are the test's own, so that the
-/// same bytes come out of every run and of both databases. `UPDATE_GOLDEN=1` rewrites the answers.
+/// `@txt <name> <text>`, `@page <url> <status> <body>`, `@tombstone <did>`. `@code <purpose> <label> <did>` reads what
+/// was mailed: `{{label.code}}`. Time, randomness and network are the test's own, so that the same bytes come out of
+/// every run and of both databases. `UPDATE_GOLDEN=1` rewrites the answers.
 struct Transcript {
     struct Malformed: Error, CustomStringConvertible { let description: String }
 

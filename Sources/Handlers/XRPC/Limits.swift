@@ -22,7 +22,7 @@ extension RateLimit {
     static let requestAccountDelete = mailed("requestAccountDelete-hour", "requestAccountDelete-day")
     static let requestPlcOperationSignature = mailed(
         "requestPlcOperationSignature-hour", "requestPlcOperationSignature-day")
-    /// Codes to sign in are mailed to whom the password is known of: more than a person needs, too few to fill a mailbox.
+    /// Whoever knows the password has codes mailed: more than a person needs, too few to fill a mailbox.
     static let signInCode = [
         RateLimit("signInCode-hour", points: 10, seconds: 3_600),
         RateLimit("signInCode-day", points: 30, seconds: 86_400),

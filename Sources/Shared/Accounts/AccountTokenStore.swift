@@ -30,8 +30,8 @@ public struct PendingToken: Sendable, Equatable {
     public let expiresAt: Timestamp
 }
 
-/// Codes by mail: `XXXXX-XXXXX` in upper-case base 32 (50 random bits), one for each account and purpose, for 15
-/// minutes, for one use (specs/pds.md §2.5).
+/// Codes by mail, such as `K7QWZ-3MDUA`: ten characters of upper-case base 32 (50 random bits), one for each account
+/// and purpose, for 15 minutes, for one use (specs/pds.md §2.5).
 ///
 /// The database has a keyed digest of a code, which is compared in constant time, and the code sealed, for the operator
 /// whose mail does not work. Five guesses, right or wrong, and a code is dead: each is counted before it is judged.

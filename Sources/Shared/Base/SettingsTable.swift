@@ -116,8 +116,8 @@ extension Settings {
     public static let smtpURL = Setting(
         "SKYSTEAD_SMTP_URL", .mailServer, default: nil, secret: true,
         help: """
-            Where mail is handed over: smtps:// with TLS from the first byte (port 465), or smtp:// with STARTTLS (port \
-            587). Without it no mail is sent: codes wait in `skystead mail queue --codes`. A relay on a private \
+            Where mail is handed over: smtps:// with TLS from the first byte (port 465), or smtp:// with STARTTLS \
+            (port 587). Without it no mail is sent: codes wait in `skystead mail queue --codes`. A relay on a private \
             address must be in SKYSTEAD_ALLOW_PRIVATE_HOSTS as host:port; only there, and only without a password, \
             may a connection stay without TLS. `skystead mail test ADDRESS` tries it.
             """)

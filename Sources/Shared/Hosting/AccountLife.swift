@@ -115,8 +115,8 @@ public struct AccountLife: Sendable {
         }
     }
 
-    /// Removes the account, its repository, its mail and what the event stream still holds of it, and tells the network.
-    /// `token` is used up in the same transaction; the operator needs none.
+    /// Removes the account, its repository, its mail and what the event stream still holds of it, and tells the
+    /// network. `token` is used up in the same transaction; the operator needs none.
     public func delete(_ did: DID, token: AccountTokenStore.Checked? = nil) throws {
         try stores.database.write { writer in
             if let token { try token.use(in: writer) }

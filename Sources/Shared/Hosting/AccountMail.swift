@@ -100,8 +100,8 @@ public struct AccountMail: Sendable {
 
     /// Gives the account another address, or turns codes at sign-in on or off, or both.
     ///
-    /// A confirmed address is left, and the second factor turned off, only with a code that was mailed to it. Turning the
-    /// factor on makes the account safer and needs none, as clients expect. Throws `tokenRequired`,
+    /// A confirmed address is left, and the second factor turned off, only with a code that was mailed to it. Turning
+    /// the factor on makes the account safer and needs none, as clients expect. Throws `tokenRequired`,
     /// `emailNotConfirmed`, `AccountTokenError` and what `AccountStore` throws.
     public func updateEmail(_ email: Bytes, factor: Bool?, code: Bytes?, of account: Account) throws {
         let address = try Email.parse(email)

@@ -120,8 +120,8 @@ public struct MailQueue: Sendable {
             """)
     }
 
-    /// Drops the mail of one kind that waits for an account: what it says no longer holds. One that is being handed over
-    /// goes its way.
+    /// Drops the mail of one kind that waits for an account: what it says no longer holds. One that is being handed
+    /// over goes its way.
     public static func drop(_ kind: Bytes, of did: DID, in writer: any Writer) throws {
         try writer.run(
             """

@@ -83,8 +83,8 @@ public final class SMTPClient: Sendable {
     private let isPrivateAllowed: Bool
     private let deadlineMilliseconds: Int
 
-    /// `name` is the host that we say we are (EHLO). Throws `addressNotAllowed` when the server's name is neither public
-    /// nor among `configuration.privateHostsAllowed`.
+    /// `name` is the host that we say we are (EHLO). Throws `addressNotAllowed` when the server's name is neither
+    /// public nor among `configuration.privateHostsAllowed`.
     public init(
         _ server: MailServer, name: Bytes, _ configuration: HTTPClient.Configuration,
         deadlineMilliseconds: Int = SMTPClient.deadlineMilliseconds
@@ -107,7 +107,8 @@ public final class SMTPClient: Sendable {
         }
     }
 
-    /// Connects, signs in, asks whether a mail from `sender` would be taken, and says goodbye: whether `send` could work.
+    /// Connects, signs in, asks whether a mail from `sender` would be taken, and says goodbye: whether `send` could
+    /// work.
     public func check(_ sender: MailSender) throws(SMTPError) {
         try perform(SMTPExchange(nil, isPrivateAllowed: isPrivateAllowed)) { options in
             options.set(CURLOPT_NOBODY, 1)

@@ -15,9 +15,9 @@ extension Migration {
             ) {strict}
             """,
             "CREATE INDEX account_token_by_digest ON account_token (digest)",
-            // Mail that waits, was handed over or was given up. kind and did are what it is about; content is sealed and
-            // gone once it was handed over. A claimed row has a lease, and is due again when next_at comes without an
-            // answer from who claimed it.
+            // Mail that waits, was handed over or was given up. kind and did are what it is about; content is sealed,
+            // and gone once it was handed over. A claimed row has a lease, and is due again when next_at comes without
+            // an answer from who claimed it.
             """
             CREATE TABLE mail (
                 id {text} PRIMARY KEY, kind {text} NOT NULL, did {text}, recipient {text} NOT NULL,
