@@ -67,7 +67,8 @@ import Testing
 
     @Test(arguments: [
         ("a@example.com", true), ("A.b+c@example.co.uk", true), ("ü@example.com", true),
-        ("a@localhost", false), ("a@b@example.com", false), ("@example.com", false), ("a@", false), ("a", false),
+        ("a\u{9B}@example.com", false), ("a@localhost", false), ("a@b@example.com", false), ("@example.com", false),
+        ("a@", false), ("a", false),
         ("", false), ("a b@example.com", false), ("a\r\nBcc: x@example.com", false), ("a@example.com\n", false),
         ("<a@example.com>", false), ("A <a@example.com>", false), ("\"a\"@example.com", false),
         ("a@-example.com", false), ("a@exa_mple.com", false), ("a@example..com", false), ("a@[127.0.0.1]", false),

@@ -215,6 +215,7 @@ private func message(_ text: String = "Hello\n") throws -> MailMessage {
             $0.greeting = String(repeating: "220-more\r\n", count: 300) + "220 done"
         },
         Row("controls in a reply", .refused(reply(550, "a?b"))) { $0.recipient = "550 a\u{1B}b" },
+        Row("controls beyond ASCII", .refused(reply(550, "ü?b"))) { $0.recipient = "550 ü\u{9B}b" },
         Row("a long reply", .refused(reply(550, Bytes(String(repeating: "x", count: 400))))) {
             $0.recipient = "550 " + String(repeating: "x", count: 500)
         },

@@ -40,7 +40,7 @@ public struct AccountStore: Sendable {
     /// What login works on: the account and its stored password hash.
     func credentials(_ key: Key) throws -> (account: Account, password: Bytes)? {
         try database.read { reader in
-            try reader.first(Self.select(key)) { (try Self.account($0), try $0.text(10)) }
+            try reader.first(Self.select(key)) { (try Self.account($0), try $0.text(11)) }
         }
     }
 
@@ -54,17 +54,17 @@ public struct AccountStore: Sendable {
         case .did(let did):
             """
             SELECT did, handle, email, email_confirmed_at, created_at, deactivated_at, delete_after, taken_down_at,
-                suspended_at, invites_disabled, password, email_auth_factor FROM account WHERE did = \(did.sql)
+                suspended_at, invites_disabled, email_auth_factor, password FROM account WHERE did = \(did.sql)
             """
         case .handle(let handle):
             """
             SELECT did, handle, email, email_confirmed_at, created_at, deactivated_at, delete_after, taken_down_at,
-                suspended_at, invites_disabled, password, email_auth_factor FROM account WHERE handle = \(handle.sql)
+                suspended_at, invites_disabled, email_auth_factor, password FROM account WHERE handle = \(handle.sql)
             """
         case .email(let email):
             """
             SELECT did, handle, email, email_confirmed_at, created_at, deactivated_at, delete_after, taken_down_at,
-                suspended_at, invites_disabled, password, email_auth_factor FROM account WHERE email = \(email.asText)
+                suspended_at, invites_disabled, email_auth_factor, password FROM account WHERE email = \(email.asText)
             """
         }
     }
@@ -85,7 +85,7 @@ public struct AccountStore: Sendable {
             did: did, handle: try row.optionalText(1).flatMap { Handle($0) }, email: try row.optionalText(2),
             emailConfirmedAt: try row.optionalTimestamp(3), createdAt: try row.timestamp(4), state: state,
             deleteAfter: try row.optionalTimestamp(6), invitesDisabled: try row.bool(9),
-            wantsEmailCode: try row.bool(11))
+            wantsEmailCode: try row.bool(10))
     }
 
     // MARK: Making and changing

@@ -1,5 +1,5 @@
-/// An e-mail address as far as a server should judge one: one `@`, no quoting, no controls, no display name, and a
-/// domain of two labels or more (RFC 5321 §4.1.2; UTF-8 in the local part, RFC 6531).
+/// An e-mail address as far as a server should judge one: one `@`, no quoting, no control characters, no display name,
+/// and a domain of two labels or more (RFC 5321 §4.1.2; UTF-8 in the local part, RFC 6531).
 ///
 /// What holds for the type holds for the header field and the SMTP command that it is written into: no byte of it
 /// ends a line, an angle bracket or a list.
@@ -13,7 +13,8 @@ public struct MailAddress: Sendable, Hashable {
 
     /// nil when `address` is none.
     public init?(_ address: Bytes) {
-        guard address.count <= Self.sizeMax, address.text != nil, let at = address.position(of: 0x40), at > 0,
+        guard address.count <= Self.sizeMax, let characters = address.text?.unicodeScalars,
+            !characters.contains(where: { 0x80...0x9F ~= $0.value }), let at = address.position(of: 0x40), at > 0,
             at <= Self.localPartSizeMax, address.upTo(at).allSatisfy(Self.isLocal),
             Self.isDomain(address.from(at + 1))
         else { return nil }

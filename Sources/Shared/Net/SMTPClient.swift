@@ -195,8 +195,13 @@ final class SMTPExchange: GuardedConnection {
 
     /// Text of a stranger's, for people: valid UTF-8 without controls.
     private static func printable(_ text: Bytes) -> Bytes {
-        let clean = Bytes(text.map { $0 < 0x20 || $0 == 0x7F ? 0x3F : $0 })
-        return clean.text == nil ? Bytes(clean.map { $0 < 0x80 ? $0 : 0x3F }) : clean
+        // Cut in the middle of a character, or of another encoding: then only ASCII is left.
+        let characters = text.text ?? String(decoding: text.map { $0 < 0x80 ? $0 : 0x3F }, as: UTF8.self)
+        var clean = String.UnicodeScalarView()
+        for scalar in characters.unicodeScalars {
+            clean.append(scalar.value < 0x20 || 0x7F...0x9F ~= scalar.value ? "?" : scalar)
+        }
+        return Bytes(String(clean))
     }
 
     /// Fills `buffer` with what comes next of the message.
