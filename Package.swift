@@ -40,16 +40,26 @@ let package = Package(
         .shared("Accounts", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Mail", ["ATProto", "Base", "Crypto", "Net", "Storage", "Web"]),
         .shared("Repos", ["ATProto", "Base", "Crypto", "Storage"]),
-        .shared("Hosting", ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Mail", "Repos", "Storage"]),
+        .shared("Moderation", ["ATProto", "Base", "Storage"]),
+        .shared(
+            "Hosting",
+            [
+                "ATProto", "Accounts", "Base", "Crypto", "Identity", "Mail", "Moderation", "Net", "Repos", "Storage",
+                "Web",
+            ]),
 
         // MARK: Layer 3, surfaces: never each other
         .target(
             name: "XRPCHandlers",
-            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
+            dependencies: [
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net", "Repos", "Web",
+            ],
             path: "Sources/Handlers/XRPC"),
         .target(
             name: "AdminHandlers",
-            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
+            dependencies: [
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos", "Web",
+            ],
             path: "Sources/Handlers/Admin"),
         .target(
             name: "Stream", dependencies: ["ATProto", "Base", "CSystem", "Net", "Repos", "Storage"],
@@ -61,7 +71,7 @@ let package = Package(
             "Assembly",
             [
                 "ATProto", "Accounts", "AdminHandlers", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Mail",
-                "Net", "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
+                "Moderation", "Net", "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
             ]),
         .executableTarget(
             name: "skystead-fcgi", dependencies: ["Assembly", "Base", "FastCGI", "Web"], path: "Sources/FCGIHost/Host"),
@@ -70,8 +80,8 @@ let package = Package(
         .executableTarget(
             name: "skystead",
             dependencies: [
-                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Mail", "Net",
-                "Repos", "Storage",
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Mail",
+                "Moderation", "Net", "Repos", "Storage",
             ],
             path: "Sources/Workers/Control"),
 
@@ -132,11 +142,16 @@ let package = Package(
         .testTarget(
             name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
 
+        // MARK: Tests of Moderation
+        .testTarget(
+            name: "ModerationTests", dependencies: ["ATProto", "Base", "Moderation", "Storage", "TestSupport"]),
+
         // MARK: Tests of XRPC
         .testTarget(
             name: "XRPCTests",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Mail", "Net", "Repos", "Storage",
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Mail", "Moderation", "Net", "Repos",
+                "Storage",
                 "TestSupport", "Web", "XRPCHandlers",
             ]),
 
@@ -144,8 +159,8 @@ let package = Package(
         .testTarget(
             name: "AdminTests",
             dependencies: [
-                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Repos", "Storage",
-                "TestSupport", "Web",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos",
+                "Storage", "TestSupport", "Web",
             ]),
 
         // MARK: Tests of Control and Assembly

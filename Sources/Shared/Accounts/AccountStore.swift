@@ -170,9 +170,14 @@ public struct AccountStore: Sendable {
         guard changed == 1 else { throw AccountError.notFound }
     }
 
-    /// Takes the account down at `moment`, or lifts the takedown with nil. Throws `notFound`.
-    public static func setTakedown(_ moment: Timestamp?, of did: DID, in writer: any Writer) throws {
-        let changed = try writer.run("UPDATE account SET taken_down_at = \(moment) WHERE did = \(did.sql)")
+    /// Takes the account down at `moment`, or lifts the takedown with nil. `reference` is what the moderation service
+    /// calls its decision. Throws `notFound`.
+    public static func setTakedown(
+        _ moment: Timestamp?, of did: DID, reference: Bytes? = nil, in writer: any Writer
+    ) throws {
+        let reference = moment == nil ? nil : reference?.asText
+        let changed = try writer.run(
+            "UPDATE account SET taken_down_at = \(moment), takedown_ref = \(reference) WHERE did = \(did.sql)")
         guard changed == 1 else { throw AccountError.notFound }
     }
 
@@ -188,30 +193,10 @@ public struct AccountStore: Sendable {
         try database.write { try Self.setPassword(hash, of: did, in: $0) }
     }
 
-    /// The same inside of a transaction.
-    public static func setPassword(_ hash: Bytes, of did: DID, in writer: any Writer) throws {
-        let changed = try writer.run("UPDATE account SET password = \(hash.asText) WHERE did = \(did.sql)")
-        guard changed == 1 else { throw AccountError.notFound }
-        try writer.run("DELETE FROM refresh_token WHERE did = \(did.sql)")
-    }
-
     /// The account's address, which must still be `email`, is its owner's. Throws `notFound`.
     public static func confirmEmail(_ email: Bytes, of did: DID, at now: Timestamp, in writer: any Writer) throws {
         let changed = try writer.run(
             "UPDATE account SET email_confirmed_at = \(now) WHERE did = \(did.sql) AND email = \(email.asText)")
-        guard changed == 1 else { throw AccountError.notFound }
-    }
-
-    /// Gives the account another address (in lower case), which nobody has confirmed: codes at sign-in end with the old
-    /// one. Throws `emailTaken` when another account has it, `notFound` when there is no such account.
-    public static func setEmail(_ email: Bytes, of did: DID, in writer: any Writer) throws {
-        let owner = try writer.first("SELECT did FROM account WHERE email = \(email.asText)") { try $0.text(0) }
-        if let owner, owner != did.bytes { throw AccountError.emailTaken(email) }
-        let changed = try writer.run(
-            """
-            UPDATE account SET email = \(email.asText), email_confirmed_at = NULL, email_auth_factor = 0
-            WHERE did = \(did.sql)
-            """)
         guard changed == 1 else { throw AccountError.notFound }
     }
 
@@ -221,10 +206,20 @@ public struct AccountStore: Sendable {
         guard changed == 1 else { throw AccountError.notFound }
     }
 
-    /// Removes the account with all that hangs on it in this module (keys, sessions, app passwords, preferences).
+    /// The same as part of a transaction.
+    public static func setPassword(_ hash: Bytes, of did: DID, in writer: any Writer) throws {
+        let changed = try writer.run("UPDATE account SET password = \(hash.asText) WHERE did = \(did.sql)")
+        guard changed == 1 else { throw AccountError.notFound }
+        try SessionStore.revokeAll(of: did, in: writer)
+    }
+
+    /// Removes the account with all that hangs on it in this module: keys, sessions, app passwords, preferences, its
+    /// invite codes, and its name among the users of another's code.
     public static func delete(_ did: DID, in writer: any Writer) throws {
         try writer.run("DELETE FROM account WHERE did = \(did.sql)")
         try writer.run("DELETE FROM reserved_key WHERE did = \(did.sql)")
+        try writer.run("DELETE FROM invite_code WHERE for_account = \(did.sql) OR created_by = \(did.sql)")
+        try writer.run("DELETE FROM invite_code_use WHERE used_by = \(did.sql)")
     }
 
     /// Whether the database answers.

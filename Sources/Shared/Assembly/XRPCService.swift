@@ -1,6 +1,9 @@
 internal import ATProto
 internal import Accounts
 public import Base
+internal import Moderation
+internal import Net
+internal import Repos
 internal import Storage
 public import Web
 internal import XRPCHandlers
@@ -12,8 +15,9 @@ public struct XRPCService: Sendable {
     /// Where conf/nginx and conf/caddy have the blobs, behind `X-Accel-Redirect`.
     private static let blobInternalPath: Bytes = "/_blobs/"
 
-    /// Opens everything that `Service` does, and throws what it throws.
-    public init(_ settings: Settings, log: Log) throws {
+    /// Opens everything that `Service` does, and throws what it throws and `Settings.Invalid` for an AppView that can't
+    /// be asked.
+    public init(_ settings: Settings, log: Log, metrics: Metrics) throws {
         let service = try Service(settings, log: log)
         let tokens = SessionTokens(key: service.serviceKeys.sessions, service: service.serviceDID)
         let database: any Database = service.database
@@ -24,6 +28,7 @@ public struct XRPCService: Sendable {
             termsOfServiceURL: settings[Settings.termsOfServiceURL],
             contactEmail: settings[Settings.contactEmail], adminPassword: settings[Settings.adminPassword])
         surface.blobInternalPath = Self.blobInternalPath
+        surface.moderationDID = settings[Settings.moderationDID].flatMap { DID($0) }
         let app = XRPCApp(
             settings: surface,
             clock: service.clock, entropy: service.entropy, log: log,
@@ -33,8 +38,10 @@ public struct XRPCService: Sendable {
                 database: database, tokens: tokens, clock: service.clock, entropy: service.entropy),
             appPasswords: AppPasswordStore(database: database, entropy: service.entropy), invites: service.invites,
             preferences: PreferenceStore(database: database), keys: service.keys, resolver: service.resolver,
-            life: service.life, mail: service.mail, repos: service.repos, records: service.records, blobs: service.blobs
-        )
+            life: service.life, mail: service.mail, repos: service.repos, records: service.records,
+            blobs: service.blobs, upstream: try Self.upstream(settings), takedowns: TakedownStore(database: database),
+            labels: LabelStore(database: database), administration: service.administration, reports: service.reports)
+        metrics.register { [metrics = app.upstream.metrics] in metrics.write(to: &$0) }
         if settings[Settings.smtpURL] == nil {
             log.warning(
                 "mail.off",
@@ -45,5 +52,22 @@ public struct XRPCService: Sendable {
         }
         let home = HomeResponder(app: app)
         responder = { home.respond(to: $0) }
+    }
+
+    private static func upstream(_ settings: Settings) throws -> Upstream {
+        let client = Outbound.client(settings)
+        var appView: Upstream.AppView?
+        if let origin = settings[Settings.appViewURL], let text = settings[Settings.appViewDID] {
+            do throws(HTTPClientError) { try client.check(origin) } catch {
+                throw Settings.Invalid(problems: ["\(Settings.appViewURL.key) can't be asked: \(error)"])
+            }
+            guard let did = DID(text) else {
+                throw Settings.Invalid(problems: ["\(Settings.appViewDID.key) is not a DID"])
+            }
+            appView = Upstream.AppView(did: did, origin: origin, imageURL: settings[Settings.appViewImageURL])
+        }
+        // A quarter of the threads never waits for others.
+        let lanes = settings[Settings.threads] * 3 / 4
+        return Upstream(appView: appView, lanes: lanes) { request throws(HTTPClientError) in try client.open(request) }
     }
 }

@@ -18,8 +18,8 @@ class CurlOptions {
     var isGood = true
     private var lists: [UnsafeMutablePointer<curl_slist>] = []
 
-    init(handle: Handle, configuration: HTTPClient.Configuration) {
-        self.handle = handle.pointer
+    init(handle: CurlHandle, configuration: HTTPClient.Configuration) {
+        self.handle = handle.easy
         self.configuration = configuration
     }
 

@@ -117,13 +117,13 @@ public final class SMTPClient: Sendable {
     }
 
     private func perform(_ exchange: SMTPExchange, _ set: (CurlOptions) -> Void) throws(SMTPError) {
-        guard exchange.content.count <= Self.messageSizeMax, let handle = Handle() else { throw .unreachable }
+        guard exchange.content.count <= Self.messageSizeMax, let handle = CurlHandle() else { throw .unreachable }
         let options = SMTPOptions(handle: handle, configuration: configuration)
         defer { options.free() }
         options.apply(exchange, server, name: name, isPrivateAllowed: isPrivateAllowed, deadlineMilliseconds)
         set(options)
         guard options.isGood else { throw .malformedReply }
-        let code = withExtendedLifetime(exchange) { curl_easy_perform(handle.pointer) }
+        let code = withExtendedLifetime(exchange) { curl_easy_perform(handle.easy) }
         // Some complaints are good answers in curl's eyes: 553 to a command of ours (RFC 5321 §3.5.3).
         if code == CURLE_OK, exchange.complaint == nil, !exchange.isMalformed { return }
         throw Self.error(for: code, exchange)
@@ -140,7 +140,7 @@ public final class SMTPClient: Sendable {
         case CURLE_OPERATION_TIMEDOUT: return .timeout
         case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST: return .unreachable
         case CURLE_USE_SSL_FAILED: return .tls
-        case _ where HTTPClient.tlsCodes.contains(code.rawValue): return .tls
+        case _ where Transfer.tlsCodes.contains(code.rawValue): return .tls
         case CURLE_LOGIN_DENIED:
             if let reply, reply.code < 500 { return .temporary(reply) }
             return .authentication(reply)

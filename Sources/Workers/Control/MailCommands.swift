@@ -2,10 +2,11 @@ internal import ATProto
 internal import Accounts
 internal import Assembly
 internal import Base
-internal import Glibc
 internal import Hosting
 internal import Mail
+internal import Moderation
 internal import Net
+internal import Storage
 
 extension Command {
     static let mailTest = Command(
@@ -32,7 +33,7 @@ extension Command {
         options: [
             Option(
                 name: "codes", value: nil,
-                help: "print the codes that would be taken now, to be read out to their owners; this is logged")
+                help: "print the codes that would be taken now, for their owners; `skystead audit` has it")
         ],
         summary: "prints mail that waits, was handed over this week or was given up"
     ) { invocation in
@@ -44,9 +45,13 @@ extension Command {
             if let error = mail.lastError { output.line("    \(error)") }
         }
         guard invocation.has("codes") else { return 0 }
+        let log = AdminLog(database: service.database, clock: .system)
         for token in try service.mail.tokens.pending(now: now) {
             // First the log, then the code: nobody reads one unseen.
-            try MailTool.audit(token, service.paths)
+            try service.database.write { writer in
+                try log.note(
+                    .showCode, token.account.bytes, by: .tool, detail: Bytes(token.purpose.rawValue), in: writer)
+            }
             let handle = try service.accounts.find(token.account)?.shownHandle ?? .invalid
             let age = MailTool.age(since: token.createdAt, now: now)
             output.line("\(token.code)  \(token.purpose.rawValue)  \(token.account)  \(handle)  \(age) old")
@@ -107,26 +112,5 @@ enum MailTool {
     static func age(since moment: Timestamp, now: Timestamp) -> String {
         let seconds = max(0, now.seconds - moment.seconds)
         return seconds < 120 ? "\(seconds) s" : seconds < 7_200 ? "\(seconds / 60) min" : "\(seconds / 3_600) h"
-    }
-
-    /// A line in the log directory's `audit.log`: that a code was read by whoever ran the tool. Throws `SystemError`.
-    static func audit(_ token: PendingToken, _ paths: Paths) throws {
-        try Files.makeDirectory(paths.logs, mode: 0o750)
-        let path = "\(paths.logs)/audit.log"
-        let file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
-        guard file >= 0 else { throw SystemError("open \(path)") }
-        defer { close(file) }
-        let written = Guarded(true)
-        let log = Log { line in
-            let count = line.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
-            written.withLock { $0 = count == line.count }
-        }
-        log.warning(
-            "mail.code-shown",
-            [
-                "at": .text(Clock.system.now().iso8601), "uid": .integer(Int(getuid())),
-                "account": .bytes(token.account.bytes), "purpose": .text(token.purpose.rawValue),
-            ])
-        guard written.withLock({ $0 }) else { throw SystemError("write \(path)") }
     }
 }
