@@ -38,13 +38,15 @@ let package = Package(
         // MARK: Layer 2, domains: never each other. Hosting is where two of them share a transaction.
         .shared("Identity", ["ATProto", "Base", "Crypto", "Net", "Storage"]),
         .shared("Accounts", ["ATProto", "Base", "Crypto", "Storage"]),
+        .shared("Mail", ["ATProto", "Base", "Crypto", "Net", "Storage", "Web"]),
         .shared("Repos", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Relays", ["ATProto", "Base", "Net", "Storage"]),
         .shared("Moderation", ["ATProto", "Base", "Storage"]),
         .shared(
             "Hosting",
             [
-                "ATProto", "Accounts", "Base", "Crypto", "Identity", "Moderation", "Net", "Repos", "Storage", "Web",
+                "ATProto", "Accounts", "Base", "Crypto", "Identity", "Mail", "Moderation", "Net", "Repos", "Storage",
+                "Web",
             ]),
 
         // MARK: Layer 3, surfaces: never each other
@@ -69,7 +71,7 @@ let package = Package(
         .shared(
             "Assembly",
             [
-                "ATProto", "Accounts", "AdminHandlers", "Base", "CSystem", "Crypto", "Hosting", "Identity",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Mail",
                 "Moderation", "Net", "Relays", "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
             ]),
         .executableTarget(
@@ -79,8 +81,8 @@ let package = Package(
         .executableTarget(
             name: "skystead",
             dependencies: [
-                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Moderation",
-                "Net", "Relays", "Repos", "Storage",
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Mail",
+                "Moderation", "Net", "Relays", "Repos", "Storage",
             ],
             path: "Sources/Workers/Control"),
 
@@ -133,6 +135,10 @@ let package = Package(
                 "ATProto", "Accounts", "Base", "ChildProcess", "Crypto", "Identity", "Net", "Storage", "TestSupport",
             ]),
 
+        // MARK: Tests of Mail
+        .testTarget(
+            name: "MailTests", dependencies: ["ATProto", "Base", "Crypto", "Mail", "Net", "Storage", "TestSupport"]),
+
         // MARK: Tests of Repos
         .testTarget(
             name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
@@ -148,7 +154,8 @@ let package = Package(
         .testTarget(
             name: "XRPCTests",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net", "Repos", "Storage",
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Mail", "Moderation", "Net", "Repos",
+                "Storage",
                 "TestSupport", "Web", "XRPCHandlers",
             ]),
 

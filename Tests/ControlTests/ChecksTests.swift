@@ -50,7 +50,8 @@ import Testing
         let settings = try Settings.load(environment: [
             ("SKYSTEAD_SETTINGS_FILE", ""), ("SKYSTEAD_DATA_DIR", "/nowhere/at/all"),
             ("SKYSTEAD_PLC_URL", "http://localhost:1"), ("SKYSTEAD_ALLOW_PRIVATE_HOSTS", "localhost:1"),
-            ("SKYSTEAD_PUBLIC_URL", "http://localhost:1"),
+            ("SKYSTEAD_PUBLIC_URL", "http://localhost:1"), ("SKYSTEAD_SMTP_URL", "smtp://localhost:1"),
+            ("SKYSTEAD_MAIL_FROM", "home@example.com"),
         ]) { (path) throws(SystemError) in throw SystemError("open \(path)") }
         for look in Checks(settings: settings).all {
             let finding = look.look()

@@ -17,21 +17,6 @@ import Testing
 
     @Test(
         arguments: [
-            ("smtps://me:pw@mail.example", "mail.example", 465), ("smtp://mail.example", "mail.example", 587),
-            ("smtps://a%40b:p%2Fw@mail.example:2465/", "mail.example", 2_465),
-            ("smtp://me:p@ss@mail.example:25?x=y", "mail.example", 25), ("smtps://[::1]:465", "[::1]", 465),
-            ("https://mail.example", nil, 0), ("smtps://", nil, 0), ("smtps://me@", nil, 0),
-            ("smtps://mail.example:0", nil, 0), ("smtps://mail.example:65536", nil, 0),
-            ("smtps://mail.example:x", nil, 0), ("", nil, 0),
-        ] as [(String, String?, Int)]) func mailServer(_ url: String, _ host: String?, _ port: Int)
-    {
-        let server = Outside.MailServer(Bytes(url))
-        #expect(server?.host == host.map { Bytes($0) })
-        if let server { #expect(server.port == port) }
-    }
-
-    @Test(
-        arguments: [
             ("250 ok\r\n", true), ("250-a\r\n250 b\r\n", true), ("250-a\r\n", false), ("250-a\r\n250 b", false),
             ("", false), ("\n", false), ("250\n", false), ("421 bye\r\n", true),
         ]) func lastReply(_ text: String, _ isLast: Bool)

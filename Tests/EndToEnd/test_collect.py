@@ -28,7 +28,7 @@ class CollectTests(unittest.TestCase):
                 self.assertEqual(stack.call("com.atproto.server.createAccount", account)[0], 200)
                 done = self.collect(stack, "collect")
                 self.assertEqual(done.returncode, 0, done.stderr)
-                self.assertIn("collect.done events=0 blobs=0 trash=0 imports=0 budgets=0", done.stderr)
+                self.assertIn("collect.done events=0 blobs=0 trash=0 imports=0 budgets=0 mails=0", done.stderr)
 
     def sql(self, stack, statement):
         """Changes the database behind the service's back: time passes for nobody else."""
@@ -105,7 +105,7 @@ class CollectTests(unittest.TestCase):
                 with self.subTest(words=words):
                     done = self.collect(stack, *words)
                     self.assertEqual(done.returncode, 64)
-                    self.assertIn("skystead-worker stream | collect | notify-crawlers", done.stderr)
+                    self.assertIn("skystead-worker stream | collect | notify-crawlers | mail", done.stderr)
 
     def test_without_a_database(self):
         with Stack() as stack:

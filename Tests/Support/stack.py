@@ -48,11 +48,16 @@ def postgres(statement):
 
 
 class Stack:
-    """One running service on data of its own. `web` is nginx, caddy or None, `database` sqlite or postgres."""
+    """One running service on data of its own. `web` is nginx, caddy or None, `database` sqlite or postgres.
+
+    `private_hosts` are further `host:port`s of this machine that it may ask.
+    """
 
     handle_domain = ".test"
 
-    def __init__(self, web="nginx", database="sqlite", directory=None, port=None, settings=None):
+    def __init__(
+        self, web="nginx", database="sqlite", directory=None, port=None, settings=None, private_hosts=()
+    ):
         self.web = web
         self.is_temporary = directory is None
         self.directory = Path(directory or tempfile.mkdtemp(prefix="sky"))
@@ -78,7 +83,7 @@ class Stack:
             "SKYSTEAD_PORT": str(self.port),
             "SKYSTEAD_DATA_DIR": str(self.data_dir),
             "SKYSTEAD_PLC_URL": self.plc_url,
-            "SKYSTEAD_ALLOW_PRIVATE_HOSTS": self.plc_url.removeprefix("http://"),
+            "SKYSTEAD_ALLOW_PRIVATE_HOSTS": ",".join([self.plc_url.removeprefix("http://"), *private_hosts]),
             "SKYSTEAD_ADMIN_PASSWORD": ADMIN_PASSWORD,
             "SKYSTEAD_INVITE_REQUIRED": "no",
             "SKYSTEAD_RATE_LIMITS": "no",

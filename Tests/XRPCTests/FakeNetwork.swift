@@ -61,6 +61,7 @@ final class FakeNetwork: Sendable {
         }
         guard let last = state.log[did]?.last else { return IdentityNetwork.Answer(status: 404, body: "{}") }
         if path.ends(with: "/log/last") { return IdentityNetwork.Answer(status: 200, body: Bytes(JSON.encode(last))) }
+        if last["type"]?.text == "plc_tombstone" { return IdentityNetwork.Answer(status: 410, body: "{}") }
         return IdentityNetwork.Answer(status: 200, body: document(DID(did)!, last))
     }
 

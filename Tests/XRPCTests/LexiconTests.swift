@@ -46,7 +46,9 @@ enum Lexicons {
     /// Fields that a method leaves unread, and why.
     static let unread: [String: Set<String>] = [
         // Objects whose content is somebody else's: any value will do, so that none is wrong.
-        "com.atproto.server.createAccount": ["plcOp"]
+        "com.atproto.server.createAccount": ["plcOp"],
+        // Keys and services have a grammar of their own, which the lexicon leaves to the directory.
+        "com.atproto.identity.signPlcOperation": ["rotationKeys", "verificationMethods", "services"],
     ]
     /// Required in the lexicon, with a default there as well: the default wins.
     static let defaulted: [String: Set<String>] = ["com.atproto.server.createInviteCodes": ["codeCount"]]

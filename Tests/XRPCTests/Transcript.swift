@@ -23,8 +23,9 @@ import XRPCHandlers
 ///
 /// `{{alice.accessJwt}}` in a later request is that member of the answer of `alice`. Lines with `@` between exchanges
 /// change the world: `@advance <seconds>`, `@network down`, `@network up`, `@directory refuses`, `@takedown <did>`,
-/// `@txt <name> <text>`, `@page <url> <status> <body>`. Time, randomness and network are the test's own, so that the
-/// same bytes come out of every run and of both databases. `UPDATE_GOLDEN=1` rewrites the answers.
+/// `@txt <name> <text>`, `@page <url> <status> <body>`, `@tombstone <did>`. `@code <purpose> <label> <did>` reads what
+/// was mailed: `{{label.code}}`. Time, randomness and network are the test's own, so that the same bytes come out of
+/// every run and of both databases. `UPDATE_GOLDEN=1` rewrites the answers.
 struct Transcript {
     struct Malformed: Error, CustomStringConvertible { let description: String }
 
@@ -73,7 +74,7 @@ struct Transcript {
             case .comment(let comment): text += comment + "\n"
             case .directive(let directive):
                 text += "@" + directive + "\n"
-                try perform(Self.substituted(directive, answers), world)
+                try perform(Self.substituted(directive, answers), world, &answers)
             case .exchange(let label, let asked, let expected):
                 let response = world.respond(try Self.request(Self.substituted(asked, answers), world))
                 let (got, body) = try Self.rendered(response)
@@ -85,7 +86,7 @@ struct Transcript {
         return (text, wrong)
     }
 
-    private func perform(_ directive: String, _ world: World) throws {
+    private func perform(_ directive: String, _ world: World, _ answers: inout [String: Any]) throws {
         let words = directive.split(separator: " ", maxSplits: 3).map(String.init)
         switch (words[0], words.count) {
         case ("advance", 2): world.advance(Int64(words[1]) ?? 0)
@@ -93,6 +94,14 @@ struct Transcript {
         case ("directory", 2): world.network.set { $0.refuses = words[1] == "refuses" }
         case ("takedown", 2): try world.app.life.setTakedown(true, of: DID(words[1])!)
         case ("delete", 2): try world.app.life.delete(DID(words[1])!)
+        case ("tombstone", 2):
+            let last: Value = .object([
+                Value.Entry(key: "type", value: .text("plc_tombstone")), Value.Entry(key: "prev", value: .text("x")),
+            ])
+            world.network.set { $0.log[Bytes(words[1]), default: []].append(last) }
+        case ("code", 4):
+            let code = try world.mailedCode(words[1], DID(words[3])!)
+            answers[words[2]] = ["code": code, "lower": code.lowercased()]
         case ("txt", 3): world.network.set { $0.texts[Bytes(words[1]), default: []].append(Bytes(words[2])) }
         case ("page", 4):
             world.network.set {
@@ -110,7 +119,17 @@ struct Transcript {
             let halves = part.components(separatedBy: "}}")
             let path = halves[0].split(separator: ".").map(String.init)
             var value: Any? = answers[path[0]]
-            for key in path.dropFirst() { value = (value as? [String: Any])?[key] }
+            for key in path.dropFirst() {
+                if let items = value as? [Any], let index = Int(key), items.indices.contains(index) {
+                    value = items[index]
+                } else {
+                    value = (value as? [String: Any])?[key]
+                }
+            }
+            if let object = value as? [String: Any] {
+                let json = try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys])
+                value = String(decoding: json, as: UTF8.self)
+            }
             guard let found = value as? String else { throw Malformed(description: "no \(halves[0])") }
             out += found + halves.dropFirst().joined(separator: "}}")
         }

@@ -132,7 +132,7 @@ struct SearchAccounts: Method {
         let limit: Int
 
         init(_ fields: Fields) throws(Failure) {
-            email = try fields.words("email", sizeMax: Email.sizeMax)
+            email = try fields.words("email", sizeMax: MailAddress.sizeMax)
             cursor = try fields.optionalText("cursor")
             limit = try fields.integer("limit", in: 1...100, default: 50)
         }

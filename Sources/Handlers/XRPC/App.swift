@@ -24,6 +24,7 @@ public struct XRPCApp: Sendable {
     public let resolver: Resolver
     public let handlePolicy: HandlePolicy
     public let life: AccountLife
+    public let mail: AccountMail
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
@@ -37,8 +38,9 @@ public struct XRPCApp: Sendable {
     public init(
         settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
-        keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore, records: RecordStore,
-        blobs: BlobStore, imports: RepoImporter, upstream: Upstream, takedowns: TakedownStore, labels: LabelStore,
+        keys: KeyStore, resolver: Resolver, life: AccountLife, mail: AccountMail, repos: RepoStore,
+        records: RecordStore, blobs: BlobStore, imports: RepoImporter, upstream: Upstream, takedowns: TakedownStore,
+        labels: LabelStore,
         administration: Administration, reports: ReportDesk
     ) {
         self.settings = settings
@@ -54,6 +56,7 @@ public struct XRPCApp: Sendable {
         self.keys = keys
         self.resolver = resolver
         self.life = life
+        self.mail = mail
         self.repos = repos
         self.records = records
         self.blobs = blobs

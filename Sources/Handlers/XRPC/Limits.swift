@@ -21,6 +21,27 @@ extension RateLimit {
         RateLimit("importRepo-hour", points: 20, seconds: 3_600),
         RateLimit("importRepo-day", points: 60, seconds: 86_400),
     ]
+    /// A mail to the caller's own address, of each kind.
+    static let requestEmailConfirmation = mailed("requestEmailConfirmation-hour", "requestEmailConfirmation-day")
+    static let requestEmailUpdate = mailed("requestEmailUpdate-hour", "requestEmailUpdate-day")
+    static let requestAccountDelete = mailed("requestAccountDelete-hour", "requestAccountDelete-day")
+    static let requestPlcOperationSignature = mailed(
+        "requestPlcOperationSignature-hour", "requestPlcOperationSignature-day")
+    /// Whoever knows the password has codes mailed: more than a person needs, too few to fill a mailbox.
+    static let signInCode = [
+        RateLimit("signInCode-hour", points: 10, seconds: 3_600),
+        RateLimit("signInCode-day", points: 30, seconds: 86_400),
+    ]
+    static let requestPasswordReset = [
+        RateLimit("requestPasswordReset-hour", points: 15, seconds: 3_600),
+        RateLimit("requestPasswordReset-day", points: 50, seconds: 86_400),
+    ]
+    static let resetPassword = [RateLimit("resetPassword-5min", points: 50, seconds: 300)]
+    static let deleteAccount = [RateLimit("deleteAccount-5min", points: 50, seconds: 300)]
+    /// As many guesses at one account's password as signing in allows from one address, from all addresses.
+    static let deleteAccountGuesses = [RateLimit("deleteAccountGuesses-5min", points: 30, seconds: 300)]
+    /// Each asks the directory, which has limits of its own.
+    static let submitPlcOperation = [RateLimit("submitPlcOperation-5min", points: 30, seconds: 300)]
     /// A look into who has an account here, by name.
     static let checkHandle = [RateLimit("checkHandle-5min", points: 500, seconds: 300)]
     /// Somebody reads each of them.
@@ -33,6 +54,12 @@ extension RateLimit {
         RateLimit("repoWrites-hour", points: 5_000, seconds: 3_600),
         RateLimit("repoWrites-day", points: 35_000, seconds: 86_400),
     ]
+}
+
+extension RateLimit {
+    private static func mailed(_ hour: StaticString, _ day: StaticString) -> [RateLimit] {
+        [RateLimit(hour, points: 5, seconds: 3_600), RateLimit(day, points: 15, seconds: 86_400)]
+    }
 }
 
 extension Charge {

@@ -155,10 +155,8 @@ struct GetServiceAuth: Method {
     private static let protected: Set<Bytes> = [
         UpdateHandle.nsid, ActivateAccount.nsid, CreateAppPassword.nsid, DeactivateAccount.nsid,
         GetAccountInviteCodes.nsid, GetSession.nsid, ListAppPasswords.nsid, RevokeAppPassword.nsid,
-        "com.atproto.admin.sendEmail", "com.atproto.identity.requestPlcOperationSignature",
-        "com.atproto.identity.signPlcOperation", "com.atproto.server.confirmEmail",
-        "com.atproto.server.requestAccountDelete", "com.atproto.server.requestEmailConfirmation",
-        "com.atproto.server.requestEmailUpdate", "com.atproto.server.updateEmail",
+        "com.atproto.admin.sendEmail", RequestPlcOperationSignature.nsid, SignPlcOperation.nsid, ConfirmEmail.nsid,
+        RequestAccountDelete.nsid, RequestEmailConfirmation.nsid, RequestEmailUpdate.nsid, UpdateEmail.nsid,
     ]
     private static let protectedNames = Set(protected.map(\.lowercasedASCII))
 

@@ -2,6 +2,7 @@ internal import ATProto
 internal import Accounts
 internal import Base
 internal import Crypto
+internal import Hosting
 internal import Web
 
 extension XRPCResponder {
@@ -21,13 +22,13 @@ struct CreateSession: Method {
         let identifier: Bytes
         let password: Bytes
         let allowTakendown: Bool
+        let authFactorToken: Bytes?
 
         init(_ fields: Fields) throws(Failure) {
             identifier = try fields.text("identifier", sizeMax: DID.sizeMax)
             password = try fields.text("password")
             allowTakendown = try fields.bool("allowTakendown", default: false)
-            // Two-factor by mail is not offered: a code is read, so that its type is checked, and not looked at.
-            _ = try fields.optionalText("authFactorToken")
+            authFactorToken = try fields.optionalCode("authFactorToken")
         }
     }
 
@@ -39,9 +40,16 @@ struct CreateSession: Method {
     }
 
     static func run(_ call: Call<Self>) throws -> SessionOutput {
-        let session = try call.app.sessions.create(
-            identifier: call.input.identifier, password: call.input.password,
-            allowTakenDown: call.input.allowTakendown)
+        let (app, input) = (call.app, call.input)
+        let session = try app.sessions.create(
+            identifier: input.identifier, password: input.password, allowTakenDown: input.allowTakendown
+        ) { account in
+            if input.authFactorToken == nil {
+                _ = try app.limits.charge(
+                    [Charge(RateLimit.signInCode, key: account.did.bytes)], now: app.clock.now())
+            }
+            try app.mail.signIn(account, code: input.authFactorToken)
+        }
         return SessionOutput(
             account: session.account, scope: session.scope, tokens: session,
             document: call.app.documentIfKnown(session.account))
@@ -110,7 +118,7 @@ struct SessionOutput: XRPCOutput {
         if scope == .full, let email = account.email {
             writer.field("email", email)
             writer.field("emailConfirmed", account.emailConfirmedAt != nil)
-            writer.field("emailAuthFactor", false)
+            writer.field("emailAuthFactor", account.wantsEmailCode)
         }
         writer.field("active", account.state.isActive)
         if !account.state.isActive {

@@ -2,6 +2,7 @@ internal import ATProto
 internal import Accounts
 public import Base
 internal import Hosting
+internal import Mail
 internal import Moderation
 internal import Repos
 internal import Storage
@@ -15,9 +16,10 @@ public enum CollectWorker {
     private static let reportsMax = 500
 
     /// Accounts whose owners wanted them gone by now, events older than the window, blobs that no record has named for
-    /// longer than the grace, what imports have left behind, budgets that are over, kept repositories that nobody asked
-    /// for. Names the accounts that are above the soft quota. Then passes on the reports that are due, for which alone
-    /// it needs keys. Throws what the database and the files throw; what was removed before stays removed.
+    /// longer than the grace, what imports have left behind, budgets that are over, mail of last week, kept
+    /// repositories that nobody asked for. Names the accounts that are above the soft quota. Then passes on the reports
+    /// that are due, for which alone it needs keys. Throws what the database and the files throw; what was removed
+    /// before stays removed.
     public static func run(_ settings: Settings, log: Log) throws {
         let paths = Paths(settings)
         let clock = Clock.system
@@ -38,6 +40,7 @@ public enum CollectWorker {
         let importCount = try all { try RepoImporter.collect(in: database, now: clock.now()) }
         let budgets = BudgetStore(database)
         let budgetCount = try all { try budgets.trim(now: clock.now()) }
+        let mailCount = try all { try MailQueue.trim(now: clock.now(), in: database) }
         _ = archive?.trim()
         if let soft = Service.quota(settings).soft {
             for (did, bytes) in try StorageUse.accounts(above: soft, limit: Self.warningsMax, in: database) {
@@ -48,7 +51,7 @@ public enum CollectWorker {
             "collect.done",
             [
                 "events": .integer(eventCount), "blobs": .integer(blobCount), "trash": .integer(trashCount),
-                "imports": .integer(importCount), "budgets": .integer(budgetCount),
+                "imports": .integer(importCount), "budgets": .integer(budgetCount), "mails": .integer(mailCount),
                 "accounts": .integer(removed.deleted), "finished": .integer(removed.finished),
             ])
         let reports = ReportStore(database: database, clock: clock)

@@ -8,6 +8,12 @@ public enum Outbound {
         HTTPClient(configuration(settings, also: also))
     }
 
+    /// The client for mail, or nil when no mail server is set. Throws `SMTPError.addressNotAllowed`.
+    public static func mail(_ settings: Settings) throws(SMTPError) -> SMTPClient? {
+        guard let server = settings[Settings.smtpURL] else { return nil }
+        return try SMTPClient(server, name: settings[Settings.host], configuration(settings))
+    }
+
     /// What `client` is made from, for a tool that changes it.
     public static func configuration(_ settings: Settings, also: [Bytes] = []) -> HTTPClient.Configuration {
         var configuration = HTTPClient.Configuration()

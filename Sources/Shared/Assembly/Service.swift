@@ -3,6 +3,7 @@ public import Accounts
 public import Base
 public import Hosting
 public import Identity
+internal import Mail
 public import Moderation
 internal import Net
 public import Repos
@@ -17,6 +18,7 @@ public struct Service: Sendable {
     public let accounts: AccountStore
     public let invites: InviteStore
     public let life: AccountLife
+    public let mail: AccountMail
     public let keys: KeyStore
     public let resolver: Resolver
     public let repos: RepoStore
@@ -62,6 +64,13 @@ public struct Service: Sendable {
             quota: quota)
         imports = try RepoImporter(
             repos: repos, directory: paths.imports, sizeMax: settings[Settings.importSizeMax])
+
+        mail = AccountMail(
+            database: database, accounts: accounts,
+            tokens: AccountTokenStore(
+                database: database, key: serviceKeys.codes, sealer: serviceKeys.mail, entropy: entropy),
+            queue: MailQueue(database: database, sealer: serviceKeys.mail, entropy: entropy), host: names.host,
+            clock: clock, entropy: entropy)
 
         let network = Self.network(settings)
         let directory = PLCDirectory(url: settings[Settings.plcURL], network: network)

@@ -42,11 +42,19 @@ public struct XRPCService: Sendable {
                 database: database, tokens: tokens, clock: service.clock, entropy: service.entropy),
             appPasswords: AppPasswordStore(database: database, entropy: service.entropy), invites: service.invites,
             preferences: PreferenceStore(database: database), keys: service.keys, resolver: service.resolver,
-            life: service.life, repos: service.repos, records: service.records, blobs: service.blobs,
-            imports: service.imports, upstream: try Self.upstream(settings),
+            life: service.life, mail: service.mail, repos: service.repos, records: service.records,
+            blobs: service.blobs, imports: service.imports, upstream: try Self.upstream(settings),
             takedowns: TakedownStore(database: database),
             labels: LabelStore(database: database), administration: service.administration, reports: service.reports)
         metrics.register { [metrics = app.upstream.metrics] in metrics.write(to: &$0) }
+        if settings[Settings.smtpURL] == nil {
+            log.warning(
+                "mail.off",
+                [
+                    "problem": "no mail is sent: SKYSTEAD_SMTP_URL is not set",
+                    "remedy": "set it; until then codes are in `skystead mail queue --codes`",
+                ])
+        }
         let home = HomeResponder(app: app)
         responder = { home.respond(to: $0) }
     }

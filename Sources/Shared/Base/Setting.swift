@@ -198,6 +198,30 @@ extension SettingKind where Value == Secret? {
     }
 }
 
+extension SettingKind where Value == MailServer? {
+    /// The value is secret, so a problem with it can say only what is right.
+    static var mailServer: SettingKind {
+        SettingKind(
+            """
+            smtps://USER:PASSWORD@HOST:465 or smtp://USER:PASSWORD@HOST:587 (USER and PASSWORD percent-encoded: \
+            an @ is %40, a / is %2F, a % is %25; both or neither)
+            """
+        ) { bytes in
+            if bytes.isEmpty { return .some(nil) }
+            return MailServer(bytes).map { .some($0) }
+        }
+    }
+}
+
+extension SettingKind where Value == MailSender? {
+    static var mailSender: SettingKind {
+        SettingKind("an address, or NAME <ADDRESS>") { bytes in
+            if bytes.isEmpty { return .some(nil) }
+            return MailSender(bytes).map { .some($0) }
+        }
+    }
+}
+
 extension SettingKind {
     func accepts(_ value: Bytes) -> Bool { parse(value) != nil }
 }

@@ -159,10 +159,16 @@ extension Settings {
         "SKYSTEAD_DNS_SERVERS", .addresses, default: "",
         help: "DNS servers for handle look-ups. Without it: those of /etc/resolv.conf.")
     public static let smtpURL = Setting(
-        "SKYSTEAD_SMTP_URL", .secret, default: nil, secret: true, reserved: true,
-        help: "smtps://user:password@host: where mail is handed over.")
+        "SKYSTEAD_SMTP_URL", .mailServer, default: nil, secret: true,
+        help: """
+            Where mail is handed over: smtps:// with TLS from the first byte (port 465), or smtp:// with STARTTLS \
+            (port 587). Without it no mail is sent: codes wait in `skystead mail queue --codes`. A relay on a private \
+            address must be in SKYSTEAD_ALLOW_PRIVATE_HOSTS as host:port; only there, and only without a password, \
+            may a connection stay without TLS. `skystead mail test ADDRESS` tries it.
+            """)
     public static let mailFrom = Setting(
-        "SKYSTEAD_MAIL_FROM", .text, default: nil, reserved: true, help: "The sender of that mail.")
+        "SKYSTEAD_MAIL_FROM", .mailSender, default: nil,
+        help: "The sender of that mail: an address that the mail server lets this login use.")
 
     // MARK: Object storage
 

@@ -141,7 +141,14 @@ public struct AccountLife: Sendable {
         }
     }
 
-    /// Deletes the account completely: see `AccountRemoval`. Throws `AccountError.notFound`.
+    /// Deletes the account completely: see `AccountRemoval`. `token` is used up in the same transaction; the operator
+    /// needs none. Throws `AccountError.notFound`, and `AccountTokenError` when the token was used meanwhile.
+    public func delete(_ did: DID, token: AccountTokenStore.Checked) throws {
+        try removal.delete(did, first: { try token.use(in: $0) })
+        stores.keys.forget(did)
+    }
+
+    /// The same for the operator.
     public func delete(_ did: DID, also: (any Writer) throws -> Void = { _ in }) throws {
         try removal.delete(did, also: also)
         stores.keys.forget(did)

@@ -31,6 +31,8 @@ public enum AdminAct: String, Sendable, CaseIterable {
     case createInvites = "create-invites", disableInvites = "disable-invites"
     case forbidInvites = "forbid-invites", allowInvites = "allow-invites"
     case reserveHandle = "reserve-handle", closeReport = "close-report"
+    /// A code by mail was read out of the database; the detail is its purpose.
+    case showCode = "show-code"
 }
 
 /// One line of the log.

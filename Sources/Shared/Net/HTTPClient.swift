@@ -19,6 +19,15 @@ public final class HTTPClient: Sendable {
         public var verifiesCertificates = true
 
         public init() {}
+
+        /// The same with every name in lower case, as names are compared.
+        var canonical: Configuration {
+            var canonical = self
+            canonical.privateHostsAllowed = Set(privateHostsAllowed.map(\.lowercasedASCII))
+            canonical.hostOverrides = [:]
+            for (name, address) in hostOverrides { canonical.hostOverrides[name.lowercasedASCII] = address }
+            return canonical
+        }
     }
 
     /// Below this rate for `slowSeconds` an exchange is given up.
@@ -38,11 +47,7 @@ public final class HTTPClient: Sendable {
     private let idle = Guarded<[CurlHandle]>([])
 
     public init(_ configuration: Configuration = Configuration()) {
-        var canonical = configuration
-        canonical.privateHostsAllowed = Set(configuration.privateHostsAllowed.map(\.lowercasedASCII))
-        canonical.hostOverrides = [:]
-        for (name, address) in configuration.hostOverrides { canonical.hostOverrides[name.lowercasedASCII] = address }
-        self.configuration = canonical
+        self.configuration = configuration.canonical
     }
 
     /// Throws what `send` would throw for the URL alone: for addresses that are kept now and fetched later.

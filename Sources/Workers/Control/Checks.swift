@@ -35,6 +35,8 @@ struct Finding: Equatable {
 struct Look {
     let name: String
     var needsWebServer = false
+    /// The service does its work without it: `up` does not wait for it.
+    var isOptional = false
     let look: () -> Finding
 }
 
@@ -69,6 +71,7 @@ struct Checks {
         inside + [
             Look(name: "web server", needsWebServer: true, look: webServer),
             Look(name: "firehose", needsWebServer: true, look: firehose), plc,
+            Look(name: "mail", isOptional: true, look: mail),
         ]
     }
 
@@ -210,6 +213,19 @@ struct Checks {
     }
 
     // MARK: The world
+
+    private func mail() -> Finding {
+        do throws(SMTPError) {
+            guard let client = try Outbound.mail(settings), let sender = settings[Settings.mailFrom] else {
+                return .warning(
+                    "no mail is sent", "set SKYSTEAD_SMTP_URL; until then codes are in `skystead mail queue --codes`")
+            }
+            try client.check(sender)
+            return .fine("the mail server would take mail of \(sender.address.bytes)")
+        } catch {
+            return .wrong(error.description, MailTool.remedy(error))
+        }
+    }
 
     private func plcDirectory() -> Finding {
         let url = settings[Settings.plcURL] + "/_health"

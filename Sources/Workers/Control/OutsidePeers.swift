@@ -22,51 +22,15 @@ extension Outside {
 
     // MARK: Mail
 
-    /// Where a mail URL leads: `smtps://user:password@host:465`.
-    struct MailServer: Equatable {
-        let host: Bytes
-        let port: Int
-        /// TLS from the first byte (RFC 8314), not STARTTLS.
-        let isSecure: Bool
-
-        init?(_ url: Bytes) {
-            if url.starts(with: "smtps://") {
-                isSecure = true
-            } else if url.starts(with: "smtp://") {
-                isSecure = false
-            } else {
-                return nil
-            }
-            let rest = url.from(isSecure ? 8 : 7)
-            let end = rest.firstIndex { $0 == 0x2F || $0 == 0x3F } ?? rest.count
-            let authority = rest.upTo(end)
-            let address = authority.from(authority.lastIndex(of: 0x40).map { $0 + 1 } ?? 0)
-            let colon = address.last == 0x5D ? nil : address.lastIndex(of: 0x3A)
-            host = address.upTo(colon ?? address.count)
-            guard !host.isEmpty else { return nil }
-            guard let colon else {
-                port = isSecure ? 465 : 587
-                return
-            }
-            guard let given = address.from(colon + 1).decimal, (1...65_535).contains(given) else { return nil }
-            port = given
-        }
-    }
-
     private func mail() -> Finding {
-        guard let secret = settings[Settings.smtpURL] else {
+        guard let server = settings[Settings.smtpURL] else {
             return .warning(
                 "no mail can be sent: no confirmations, and nobody who forgot a password gets in again",
                 "set SKYSTEAD_SMTP_URL and SKYSTEAD_MAIL_FROM")
         }
-        // The user and the password stay here: only the place is used and named.
-        guard let server = secret.withBytes({ MailServer(Bytes($0)) }) else {
-            return .wrong(
-                "SKYSTEAD_SMTP_URL is not smtps://user:password@host:port",
-                "an @ in the user's name is written %40, and special characters of the password in percent too")
-        }
+        // The user and the password stay where they are: only the place is used and named.
         let place = server.host + ":" + Bytes(String(server.port))
-        let scheme: Bytes = server.isSecure ? "https://" : "http://"
+        let scheme: Bytes = server.isImplicitTLS ? "https://" : "http://"
         let client = Outbound.client(settings, also: [place])
         do throws(HTTPClientError) {
             let connection = try client.connect(scheme + place, deadlineMilliseconds: Self.deadlineMilliseconds)
@@ -82,7 +46,7 @@ extension Outside {
             guard offers.starts(with: "250") else {
                 return .wrong("\(place) refuses us: '\(offers.upTo(60))'", "ask whoever runs it")
             }
-            if !server.isSecure, !Self.offersTLS(offers) {
+            if !server.isImplicitTLS, !Self.offersTLS(offers) {
                 return .warning(
                     "\(place) offers no STARTTLS: mail and its password go in plain text", "use smtps:// and port 465")
             }

@@ -24,8 +24,13 @@ enum WorkerProgram {
                 try CrawlerWorker.run(settings, log: log)
                 return 0
             }
+        case ["mail"]:
+            return Processes.run { settings, log in
+                try MailWorker.run(settings, log: log)
+                return 0
+            }
         default:
-            Log.standardError.error("usage", ["expected": "skystead-worker stream | collect | notify-crawlers"])
+            Log.standardError.error("usage", ["expected": "skystead-worker stream | collect | notify-crawlers | mail"])
             return usage
         }
     }

@@ -57,6 +57,7 @@ public final class StreamServer {
     var byDescriptor: [Subscriber?] = []
     var counters = StreamCounters()
     var now = Clock.monotonicNanoseconds()
+    private let manager: ServiceManager
     private var nextTick: UInt64 = 0
     private var hasMore = false
     private var isAccepting = true
@@ -66,8 +67,10 @@ public final class StreamServer {
 
     /// Reads the bounds of `source`: throws what it throws, and `SystemError`.
     public init(
-        _ configuration: Configuration = Configuration(), source: any EventSource, control: StreamControl, log: Log
+        _ configuration: Configuration = Configuration(), source: any EventSource, control: StreamControl, log: Log,
+        manager: ServiceManager = ServiceManager()
     ) throws {
+        self.manager = manager
         self.configuration = configuration
         self.source = source
         self.control = control
@@ -97,7 +100,7 @@ public final class StreamServer {
             else { throw SystemError("epoll_ctl") }
         }
         guard csystem_epoll_add(epoll, control.wakeup, csystem_epoll_in) == 0 else { throw SystemError("epoll_ctl") }
-        ServiceManager.notify("READY=1")
+        manager.send("READY=1")
         log.info("stream.started", ["seq": .integer(ring.newestSeq)])
         var descriptors = [Int32](repeating: 0, count: 256)
         var events = [UInt32](repeating: 0, count: 256)
@@ -251,7 +254,7 @@ public final class StreamServer {
         isStopping = true
         hasMore = false
         drainDeadline = after(configuration.drainMilliseconds)
-        ServiceManager.notify("STOPPING=1")
+        manager.send("STOPPING=1")
         for listener in listeners {
             _ = csystem_epoll_remove(epoll, listener)
             close(listener)
@@ -271,6 +274,8 @@ public final class StreamServer {
     // MARK: Time
 
     private func tick(_ listeners: [Int32]) {
+        // Each tick is a second: far below half of any watchdog's time.
+        if manager.watchdogIntervalNanoseconds != nil { manager.send("WATCHDOG=1") }
         nextTick = after(configuration.tickMilliseconds)
         if !isStopping {
             if !isAccepting {

@@ -25,6 +25,9 @@ static inline CURLcode CCurl_setList(CURL *handle, CURLoption option, struct cur
 static inline CURLcode CCurl_setDataFunction(CURL *handle, CURLoption option, curl_write_callback value) {
     return curl_easy_setopt(handle, option, value);
 }
+static inline CURLcode CCurl_setReadFunction(CURL *handle, curl_read_callback value) {
+    return curl_easy_setopt(handle, CURLOPT_READFUNCTION, value);
+}
 static inline CURLcode CCurl_setOpenSocketFunction(CURL *handle, curl_opensocket_callback value) {
     return curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, value);
 }
