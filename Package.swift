@@ -39,6 +39,7 @@ let package = Package(
         .shared("Identity", ["ATProto", "Base", "Crypto", "Net", "Storage"]),
         .shared("Accounts", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Repos", ["ATProto", "Base", "Crypto", "Storage"]),
+        .shared("Relays", ["ATProto", "Base", "Net", "Storage"]),
         .shared("Moderation", ["ATProto", "Base", "Storage"]),
         .shared(
             "Hosting",
@@ -68,8 +69,8 @@ let package = Package(
         .shared(
             "Assembly",
             [
-                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net",
-                "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "CSystem", "Crypto", "Hosting", "Identity",
+                "Moderation", "Net", "Relays", "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
             ]),
         .executableTarget(
             name: "skystead-fcgi", dependencies: ["Assembly", "Base", "FastCGI", "Web"], path: "Sources/FCGIHost/Host"),
@@ -79,7 +80,7 @@ let package = Package(
             name: "skystead",
             dependencies: [
                 "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Moderation",
-                "Net", "Repos", "Storage",
+                "Net", "Relays", "Repos", "Storage",
             ],
             path: "Sources/Workers/Control"),
 
@@ -135,6 +136,9 @@ let package = Package(
         // MARK: Tests of Repos
         .testTarget(
             name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
+
+        // MARK: Tests of Relays
+        .testTarget(name: "RelaysTests", dependencies: ["Base", "Net", "Relays", "Storage", "TestSupport"]),
 
         // MARK: Tests of Moderation
         .testTarget(

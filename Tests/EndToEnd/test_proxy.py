@@ -29,8 +29,8 @@ TIMELINE = "app.bsky.feed.getTimeline"
 POSTS = "app.bsky.feed.getPosts"
 # What the responder passes on at most.
 RESPONSE_MAX = 10_485_760
-# What eight bodies of that size under way at once may cost it: a fifth of what they are.
-GROWTH_MAX = 16 << 20
+# What eight bodies of that size under way at once may cost it: a tenth of what they are.
+GROWTH_MAX = 8 << 20
 
 
 class Trap:

@@ -5,6 +5,7 @@ public import Hosting
 public import Identity
 public import Moderation
 public import Repos
+public import Web
 
 /// What the XRPC methods work on. Made once, at start; a new domain adds its stores here.
 public struct XRPCApp: Sendable {

@@ -7,7 +7,8 @@ internal import Web
 struct ApplyWrites: Method {
     static let nsid: Bytes = "com.atproto.repo.applyWrites"
     static let kind = MethodKind.procedure
-    static let access = XRPCAccess.account(.any)
+    static let access = XRPCAccess.writer(.any)
+    static let paysInRun = true
     static let body = BodyRule.record
 
     struct Input: XRPCInput {
@@ -96,7 +97,7 @@ struct ApplyWrites: Method {
     }
 
     static func run(_ call: Call<Self>) throws -> Output {
-        let grant = try call.caller.grant(call.input.repo)
+        let grant = try call.caller.grant(call.input.repo, call.app)
         var writes: [RecordWrite] = []
         var results: [Output.Result] = []
         for write in call.input.writes {
@@ -104,7 +105,7 @@ struct ApplyWrites: Method {
             writes.append(prepared)
             results.append(result)
         }
-        let outcome = try call.app.apply(writes, grant, expecting: call.input.swapCommit)
+        let outcome = try call.app.apply(writes, grant, expecting: call.input.swapCommit, call.bill)
         return Output(commit: outcome.commit, results: results)
     }
 

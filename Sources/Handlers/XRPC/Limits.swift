@@ -35,19 +35,7 @@ extension RateLimit {
     ]
 }
 
-/// What one call takes from budgets that share a key.
-public struct Charge: Sendable {
-    public let limits: [RateLimit]
-    /// Whose budget: a DID, an address, or both.
-    public let key: Bytes
-    public let cost: Int
-
-    public init(_ limits: [RateLimit], key: Bytes, cost: Int = 1) {
-        self.limits = limits
-        self.key = key
-        self.cost = cost
-    }
-
+extension Charge {
     static func resolve(_ peer: Bytes) -> Charge { Charge(RateLimit.resolve, key: peer) }
 
     /// Repository writes of one account: create 3, put or update 2, delete 1 (specs/pds.md §2.4).
@@ -63,26 +51,5 @@ extension BudgetState {
         response.append("RateLimit-Remaining", HeaderValue(remaining))
         response.append("RateLimit-Reset", HeaderValue(Int(reset.seconds)))
         if let policy = HeaderValue(Bytes("\(limit);w=\(seconds)")) { response.append("RateLimit-Policy", policy) }
-    }
-}
-
-/// Charges calls to budgets. Without a store there are no limits: for a server behind one that has them.
-public struct Limiter: Sendable {
-    private let budgets: BudgetStore?
-
-    public init(_ budgets: BudgetStore?) { self.budgets = budgets }
-
-    public static let unlimited = Limiter(nil)
-
-    /// Takes the points of every charge and reports the tightest budget. Throws `BudgetExceeded`.
-    func charge(_ charges: [Charge], now: Timestamp) throws -> BudgetState? {
-        guard let budgets else { return nil }
-        var tightest: BudgetState?
-        for charge in charges {
-            let limits = charge.limits.map { $0.costing(charge.cost) }
-            guard let state = try budgets.charge(limits, key: charge.key, now: now) else { continue }
-            if tightest.map({ state.remaining < $0.remaining }) ?? true { tightest = state }
-        }
-        return tightest
     }
 }

@@ -16,8 +16,10 @@ public protocol Method: Sendable {
     static var access: XRPCAccess<Caller> { get }
     static var body: BodyRule { get }
 
-    /// What the call costs, known once caller and input are. Charged before `run`.
+    /// What the call costs, known once caller and input are. Charged before `run`, or by it.
     static func charges(_ call: Call<Self>) -> [Charge]
+    /// Whether `run` pays by `Call.bill`, in its own transaction. What is still owed at its end is charged then.
+    static var paysInRun: Bool { get }
     static func run(_ call: Call<Self>) throws -> Output
 }
 
@@ -27,6 +29,7 @@ extension Method {
         kind == .query || Input.self == NoInput.self ? .none : .json(sizeMax: BodyRule.jsonSizeMax)
     }
     public static func charges(_ call: Call<Self>) -> [Charge] { [] }
+    public static var paysInRun: Bool { false }
 }
 
 public enum MethodKind: Sendable { case query, procedure }
@@ -91,6 +94,8 @@ public struct Call<M: Method> {
     public let app: XRPCApp
     /// The request, for the stream of a body and for the peer's address.
     public let request: Request
+    /// What the call owes to budgets.
+    let bill: Bill
 }
 
 /// Who may call a method, and what the method is then told about them.
@@ -103,13 +108,17 @@ public struct XRPCAccess<Caller: Sendable>: Sendable {
     /// Whether the answer depends on the credentials: it is then private to them in every cache.
     public let isPrivate: Bool
     let check: @Sendable (Request, XRPCApp) throws -> Caller
+    /// Asked when a call has failed: throws when the caller should not have got that far, whatever else was wrong.
+    let settle: @Sendable (Caller, XRPCApp) throws -> Void
 
     init(
-        rule: String, isPrivate: Bool = true, check: @escaping @Sendable (Request, XRPCApp) throws -> Caller
+        rule: String, isPrivate: Bool = true, check: @escaping @Sendable (Request, XRPCApp) throws -> Caller,
+        settle: @escaping @Sendable (Caller, XRPCApp) throws -> Void = { _, _ in }
     ) {
         self.rule = rule
         self.isPrivate = isPrivate
         self.check = check
+        self.settle = settle
     }
 }
 
@@ -139,12 +148,24 @@ public struct XRPCRoute: Sendable {
         isPrivate = M.access.isPrivate
         decode = { (fields) throws(Failure) in _ = try M.Input(fields) }
         run = { request, app, report in
+            let bill = Bill(app.limits, now: app.clock.now())
+            defer { report = bill.state }
             // The caller before the body: a stranger must not make the server read and parse a megabyte.
             let caller = try M.access.check(request, app)
-            let input = try M.Input(Fields.of(request, nsid: M.nsid, kind: M.kind, body: M.body))
-            let call = Call<M>(input: input, caller: caller, app: app, request: request)
-            report = try app.limits.charge(M.charges(call), now: app.clock.now())
-            return try M.run(call).response()
+            do {
+                let input = try M.Input(Fields.of(request, nsid: M.nsid, kind: M.kind, body: M.body))
+                let call = Call<M>(input: input, caller: caller, app: app, request: request, bill: bill)
+                bill.charges = M.charges(call)
+                if !M.paysInRun || bill.isDoubtful { try bill.pay() }
+                let answer = try M.run(call).response()
+                try bill.pay()
+                return answer
+            } catch {
+                try M.access.settle(caller, app)
+                // A call that came to nothing costs the same, or refusals were free.
+                if !(error is BudgetExceeded) { try bill.payAgain() }
+                throw error
+            }
         }
     }
 }

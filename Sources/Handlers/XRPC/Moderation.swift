@@ -65,9 +65,10 @@ struct CreateReport: Method {
 
     /// `did#service` of the header, whose form the protocol fixes. https://atproto.com/specs/xrpc (service proxying)
     private static func labeler(_ call: Call<Self>) throws(Failure) -> Bytes? {
-        guard let header = call.request.headers["atproto-proxy"] else { return nil }
+        guard let header = call.request.headers[UpstreamTarget.header] else { return nil }
         let hash = header.position(of: 0x23) ?? header.count
-        guard DID(header.upTo(hash)) != nil, header.count > hash + 1, header.count <= DID.sizeMax,
+        guard DID(header.upTo(hash)) != nil, header.count > hash + 1,
+            header.count <= UpstreamTarget.headerSizeMax,
             header.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
         else { throw .invalidRequest("Invalid atproto-proxy header") }
         return header

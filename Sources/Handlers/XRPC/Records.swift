@@ -27,9 +27,11 @@ enum WriteCost {
 }
 
 extension XRPCApp {
-    /// Does `writes` to the caller's own repository.
-    func apply(_ writes: [RecordWrite], _ grant: WriteGrant, expecting commit: CID?) throws -> WriteOutcome {
-        try repos.apply(writes, to: grant.did, expecting: commit)
+    /// Does `writes` to the caller's own repository, and pays for them in the same transaction.
+    func apply(
+        _ writes: [RecordWrite], _ grant: WriteGrant, expecting commit: CID?, _ bill: Bill
+    ) throws -> WriteOutcome {
+        try repos.apply(writes, to: grant.did, expecting: commit, alongside: { try bill.pay(in: $0) })
     }
 
     /// Whose records `repo` names. A DID is not looked up: the stores show those of active repositories only.
@@ -71,7 +73,8 @@ extension JSONWriter {
 struct CreateRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.createRecord"
     static let kind = MethodKind.procedure
-    static let access = XRPCAccess.account(.any)
+    static let access = XRPCAccess.writer(.any)
+    static let paysInRun = true
     static let body = BodyRule.record
 
     struct Input: XRPCInput {
@@ -98,12 +101,12 @@ struct CreateRecord: Method {
 
     static func run(_ call: Call<Self>) throws -> WrittenRecord {
         let input = call.input
-        let grant = try call.caller.grant(input.repo)
+        let grant = try call.caller.grant(input.repo, call.app)
         let path = RepoPath(input.collection, input.rkey ?? call.app.repos.newRecordKey())
         let validation = try RecordCheck.check(input.record, in: input.collection, asked: input.validate)
         let record = try RecordBlock(path, input.record)
         let outcome = try call.app.apply(
-            [RecordWrite(path, .create(record))], grant, expecting: input.swapCommit)
+            [RecordWrite(path, .create(record))], grant, expecting: input.swapCommit, call.bill)
         return WrittenRecord(
             uri: ATURI(grant.did, path), cid: record.cid, commit: outcome.commit, validation: validation)
     }
@@ -113,7 +116,8 @@ struct CreateRecord: Method {
 struct PutRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.putRecord"
     static let kind = MethodKind.procedure
-    static let access = XRPCAccess.account(.any)
+    static let access = XRPCAccess.writer(.any)
+    static let paysInRun = true
     static let body = BodyRule.record
 
     struct Input: XRPCInput {
@@ -141,12 +145,12 @@ struct PutRecord: Method {
 
     static func run(_ call: Call<Self>) throws -> WrittenRecord {
         let input = call.input
-        let grant = try call.caller.grant(input.repo)
+        let grant = try call.caller.grant(input.repo, call.app)
         let validation = try RecordCheck.check(input.record, in: input.path.collection, asked: input.validate)
         let record = try RecordBlock(input.path, input.record)
         let outcome = try call.app.apply(
             [RecordWrite(input.path, .put(record), expecting: input.expectation)], grant,
-            expecting: input.swapCommit)
+            expecting: input.swapCommit, call.bill)
         return WrittenRecord(
             uri: ATURI(grant.did, input.path), cid: record.cid, commit: outcome.commit, validation: validation)
     }
@@ -156,7 +160,8 @@ struct PutRecord: Method {
 struct DeleteRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.deleteRecord"
     static let kind = MethodKind.procedure
-    static let access = XRPCAccess.account(.any)
+    static let access = XRPCAccess.writer(.any)
+    static let paysInRun = true
 
     struct Input: XRPCInput {
         let repo: ATIdentifier
@@ -188,10 +193,10 @@ struct DeleteRecord: Method {
 
     static func run(_ call: Call<Self>) throws -> Output {
         let input = call.input
-        let grant = try call.caller.grant(input.repo)
+        let grant = try call.caller.grant(input.repo, call.app)
         let write = RecordWrite(
             input.path, .deleteIfPresent, expecting: input.swapRecord.map { .record($0) } ?? .anything)
-        return Output(commit: try call.app.apply([write], grant, expecting: input.swapCommit).commit)
+        return Output(commit: try call.app.apply([write], grant, expecting: input.swapCommit, call.bill).commit)
     }
 }
 

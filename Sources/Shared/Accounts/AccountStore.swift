@@ -15,15 +15,15 @@ public struct AccountStore: Sendable {
 
     // MARK: Finding
 
-    public func find(_ did: DID) throws -> Account? { try database.read { try Self.find(did, in: $0) } }
+    public func find(_ did: DID) throws -> Account? { try database.first(Self.select(.did(did)), Self.account) }
 
     public func find(_ handle: Handle) throws -> Account? {
-        try database.read { try $0.first(Self.select(.handle(handle)), Self.account) }
+        try database.first(Self.select(.handle(handle)), Self.account)
     }
 
     /// By an address in lower case.
     public func find(email: Bytes) throws -> Account? {
-        try database.read { try $0.first(Self.select(.email(email)), Self.account) }
+        try database.first(Self.select(.email(email)), Self.account)
     }
 
     public func find(_ identifier: ATIdentifier) throws -> Account? {

@@ -19,6 +19,8 @@ public struct XRPCService: Sendable {
     /// be asked.
     public init(_ settings: Settings, log: Log, metrics: Metrics) throws {
         let service = try Service(settings, log: log)
+        Observability.register(metrics, process: "xrpc", service.database)
+        Observability.register(metrics, service.blobs)
         let tokens = SessionTokens(key: service.serviceKeys.sessions, service: service.serviceDID)
         let database: any Database = service.database
         var surface = XRPCSettings(

@@ -96,6 +96,9 @@ extension Settings {
     public static let rateLimits = Setting(
         "SKYSTEAD_RATE_LIMITS", .flag, default: "yes",
         help: "Whether callers have budgets. Turn it off for a benchmark on a closed machine only.")
+    public static let diskFreeMin = Setting(
+        "SKYSTEAD_DISK_FREE_MIN", .size(0...(1 << 50)), default: "200M",
+        help: "The room that there should be in SKYSTEAD_DATA_DIR: with less, `skystead check` says that it is wrong.")
     public static let eventWindowHours = Setting(
         "SKYSTEAD_EVENT_WINDOW_HOURS", .integer(1...8_760), default: "72",
         help: "How long the firehose keeps events for those who come back with a cursor.")
@@ -135,8 +138,11 @@ extension Settings {
     public static let reportServiceURL = Setting(
         "SKYSTEAD_REPORT_SERVICE_URL", .url(["https", "http"]), default: nil, help: "Where that one is.")
     public static let crawlers = Setting(
-        "SKYSTEAD_CRAWLERS", .urls, default: "", reserved: true,
-        help: "Relays that are told when there is something new.")
+        "SKYSTEAD_CRAWLERS", .urls, default: "",
+        help: """
+            Relays that are told when there is something new, such as https://bsky.network: at once, and not again \
+            for 20 minutes. Without any nobody is told, and the network does not see what is written here.
+            """)
     public static let extraCAFile = Setting(
         "SKYSTEAD_EXTRA_CA_FILE", .text, default: nil,
         help: "Certificates in PEM that are trusted for outbound requests beside the system's.")
@@ -183,6 +189,18 @@ extension Settings {
     public static let metricsPort = Setting(
         "SKYSTEAD_METRICS_PORT", .integer(0...65_535), default: "0",
         help: "A port on 127.0.0.1 with the XRPC responder's figures for Prometheus at /metrics. 0: none.")
+    public static let streamMetricsPort = Setting(
+        "SKYSTEAD_STREAM_METRICS_PORT", .integer(0...65_535), default: "0",
+        help: "The same for the firehose. 0: none.")
+    public static let crawlersMetricsPort = Setting(
+        "SKYSTEAD_CRAWLERS_METRICS_PORT", .integer(0...65_535), default: "0",
+        help: "The same for the worker that tells relays of news. 0: none.")
+    public static let sentryDSN = Setting(
+        "SKYSTEAD_SENTRY_DSN", .secret, default: nil, secret: true,
+        help: """
+            https://key@host/project: where unexpected errors are reported, in the form of Sentry (envelopes). \
+            A report holds what the log says, never a header of a request.
+            """)
     public static let streamPort = Setting(
         "SKYSTEAD_STREAM_PORT", .integer(0...65_535), default: "0",
         help: "A port on 127.0.0.1 for the firehose, beside its unix socket. 0: none.")
@@ -198,7 +216,7 @@ extension Settings {
             "Accounts",
             [inviteRequired, adminPassword, contactEmail, privacyPolicyURL, termsOfServiceURL]
         ),
-        ("Limits", [blobSizeMax, importSizeMax, quotaSoft, quotaHard, rateLimits, eventWindowHours]),
+        ("Limits", [blobSizeMax, importSizeMax, quotaSoft, quotaHard, rateLimits, diskFreeMin, eventWindowHours]),
         (
             "The network",
             [
@@ -208,7 +226,13 @@ extension Settings {
             ]
         ),
         ("Object storage", [s3Endpoint, s3Bucket, s3Region, s3AccessKeyID, s3SecretAccessKey]),
-        ("Processes", [threads, drainSeconds, metricsPort, streamPort, logLevel]),
+        (
+            "Processes",
+            [
+                threads, drainSeconds, metricsPort, streamMetricsPort, crawlersMetricsPort, streamPort, sentryDSN,
+                logLevel,
+            ]
+        ),
     ]
 
     static let rows: [any SettingRow] = table.flatMap(\.rows)

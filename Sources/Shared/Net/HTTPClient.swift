@@ -14,6 +14,9 @@ public final class HTTPClient: Sendable {
         public var hostOverrides: [Bytes: Bytes] = [:]
         /// Hosts (`name`, `address`, or either with `:port`) for which http, any port and any address are admitted.
         public var privateHostsAllowed: Set<Bytes> = []
+        /// False only for a look at what a server offers, certificate included: nothing secret may then be sent and
+        /// nothing that comes be believed.
+        public var verifiesCertificates = true
 
         public init() {}
     }
@@ -31,7 +34,7 @@ public final class HTTPClient: Sendable {
     static let redirectBodySizeMax = 65_536
     static let redirectsMax = 10
 
-    private let configuration: Configuration
+    let configuration: Configuration
     private let idle = Guarded<[CurlHandle]>([])
 
     public init(_ configuration: Configuration = Configuration()) {
@@ -90,7 +93,7 @@ public final class HTTPClient: Sendable {
         }
     }
 
-    private func parse(_ text: Bytes, sizeMax: Int) throws(HTTPClientError) -> OutboundURL {
+    func parse(_ text: Bytes, sizeMax: Int) throws(HTTPClientError) -> OutboundURL {
         do throws(URLFault) {
             return try OutboundURL.parse(text, privateHosts: configuration.privateHostsAllowed, sizeMax: sizeMax)
         } catch {

@@ -116,7 +116,7 @@ final class Options {
     private let configuration: HTTPClient.Configuration
     private var lists: [UnsafeMutablePointer<curl_slist>] = []
     private var bodyCopy: UnsafeMutableRawPointer?
-    private var isGood = true
+    private(set) var isGood = true
 
     init(handle: CurlHandle, exchange: Exchange, configuration: HTTPClient.Configuration) {
         self.handle = handle.easy
@@ -132,7 +132,7 @@ final class Options {
         bodyCopy = nil
     }
 
-    private func set(_ option: CURLoption, _ value: Int) {
+    func set(_ option: CURLoption, _ value: Int) {
         isGood = CCurl_setLong(handle, option, value) == CURLE_OK && isGood
     }
     private func set(_ option: CURLoption, _ value: Bytes) {
@@ -174,8 +174,8 @@ final class Options {
         set(CURLOPT_PATH_AS_IS, 1)
         set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1)
         set(CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2)
-        set(CURLOPT_SSL_VERIFYPEER, 1)
-        set(CURLOPT_SSL_VERIFYHOST, 2)
+        set(CURLOPT_SSL_VERIFYPEER, configuration.verifiesCertificates ? 1 : 0)
+        set(CURLOPT_SSL_VERIFYHOST, configuration.verifiesCertificates ? 2 : 0)
         set(CURLOPT_TIMEOUT_MS, milliseconds)
         set(CURLOPT_CONNECTTIMEOUT_MS, min(milliseconds, HTTPClient.connectMilliseconds))
         set(CURLOPT_LOW_SPEED_LIMIT, HTTPClient.slowBytesPerSecond)

@@ -154,7 +154,7 @@ final class Transfer {
         if let result, let error = Self.error(for: result) { throw error }
     }
 
-    private static func error(for code: CURLcode) -> HTTPClientError? {
+    static func error(for code: CURLcode) -> HTTPClientError? {
         switch code {
         case CURLE_OK: nil
         case CURLE_OPERATION_TIMEDOUT: .timeout

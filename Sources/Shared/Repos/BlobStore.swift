@@ -14,6 +14,9 @@ public struct BlobStore: Sendable {
     /// The longest blob, in bytes.
     public let sizeMax: Int
     let quota: StorageQuota
+    /// Bytes of blobs that this process took in, and that it sent or had sent.
+    public let bytesReceived = Counter()
+    public let bytesSent = Counter()
 
     /// Makes the directory.
     public init(
@@ -56,6 +59,7 @@ public struct BlobStore: Sendable {
         try upload.place(cid)
         do {
             let kept = try database.write { try insert(cid, size, mimeType, of: did, upload, in: $0) }
+            bytesReceived.add(size)
             return BlobReference(cid: cid, mimeType: kept, size: Int64(size))
         } catch {
             // Best effort: the file stays when a row names it, or when the database can't be asked.
@@ -111,15 +115,13 @@ public struct BlobStore: Sendable {
 
     /// A blob that a record of `did` names and that is not taken down, or nil.
     public func find(_ cid: CID, of did: DID) throws -> Entry? {
-        try database.read { reader in
-            try reader.first(
-                """
-                SELECT mime_type, size FROM blob
-                WHERE did = \(did.sql) AND cid = \(cid.sql) AND temporary = 0
-                AND NOT EXISTS (SELECT 1 FROM blob_takedown t WHERE t.did = blob.did AND t.cid = blob.cid)
-                """
-            ) { Entry(cid: cid, mimeType: try $0.text(0), size: try $0.integer(1)) }
-        }
+        try database.first(
+            """
+            SELECT mime_type, size FROM blob
+            WHERE did = \(did.sql) AND cid = \(cid.sql) AND temporary = 0
+            AND NOT EXISTS (SELECT 1 FROM blob_takedown t WHERE t.did = blob.did AND t.cid = blob.cid)
+            """
+        ) { Entry(cid: cid, mimeType: try $0.text(0), size: try $0.integer(1)) }
     }
 
     /// Whether the account has the blob, or a record of it names one with this CID.

@@ -16,6 +16,6 @@ public enum Embeds {
     public static let external: Bytes = "app.bsky.embed.external"
     static let video: Bytes = "app.bsky.embed.video"
     static let gallery: Bytes = "app.bsky.embed.gallery"
-    static let record: Bytes = "app.bsky.embed.record"
-    static let recordWithMedia: Bytes = "app.bsky.embed.recordWithMedia"
+    public static let record: Bytes = "app.bsky.embed.record"
+    public static let recordWithMedia: Bytes = "app.bsky.embed.recordWithMedia"
 }

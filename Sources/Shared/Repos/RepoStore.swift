@@ -23,7 +23,7 @@ public struct RepoStore: Sendable {
     let clock: Clock
     let keys: KeySource
     let quota: StorageQuota
-    let packs = NodeWriter()
+    let lanes = RepoLanes()
 
     public init(
         database: any Database, events: EventStore, cache: NodeCache = NodeCache(), tids: TIDMaker, clock: Clock,
@@ -59,16 +59,18 @@ public struct RepoStore: Sendable {
                 \(status.sql), (SELECT coalesce(sum(size), 0) FROM blob WHERE did = \(did.sql)))
             """)
         let node = MSTNode.empty.encoded()
-        try packs.write(
-            NodePack(new: [(data, Bytes(node))], obsolete: []), repo: id, rev: commit.info.rev, in: writer)
+        var pack = NodePack()
+        let spill = pack.apply(new: [(data, node)], obsolete: [], commit.info.rev)
+        try pack.store(pack.encoded(), spill, repo: id, in: writer)
         if status == .active {
             var blocks: [UInt8] = []
             CARWriter.appendHeader(commit.info.cid, to: &blocks)
             CARWriter.append(commit.info.cid, commit.block, to: &blocks)
             CARWriter.append(data, node, to: &blocks)
             try announce(
-                EventFrame.Commit(
-                    did: did, commit: commit.info, since: nil, previousData: nil, operations: [], blocks: blocks),
+                EventFrame.UnnumberedCommit(
+                    EventFrame.Commit(
+                        did: did, commit: commit.info, since: nil, previousData: nil, operations: [], blocks: blocks)),
                 in: writer)
         }
         return commit.info
@@ -102,16 +104,22 @@ public struct RepoStore: Sendable {
         CARWriter.appendHeader(commit.info.cid, to: &blocks)
         CARWriter.append(commit.info.cid, commit.block, to: &blocks)
         try announce(
-            EventFrame.Commit(
-                did: did, commit: commit.info, since: state.rev, previousData: state.data, operations: [],
-                blocks: blocks), in: writer)
+            EventFrame.UnnumberedCommit(
+                EventFrame.Commit(
+                    did: did, commit: commit.info, since: state.rev, previousData: state.data, operations: [],
+                    blocks: blocks)), in: writer)
         return commit.info
     }
 
     // MARK: Reading
 
     /// Throws `RepoError.repoNotFound`.
-    public func state(of did: DID) throws -> RepoState { try database.read { try RepoState.find(did, $0) } }
+    public func state(of did: DID) throws -> RepoState {
+        guard let state = try database.first(RepoState.select(did), RepoState.init) else {
+            throw RepoError.repoNotFound(did)
+        }
+        return state
+    }
 
     /// Whether a repository is served. Throws `RepoError.repoNotFound`.
     public func status(of did: DID, in reader: any Reader) throws -> RepoStatus {
@@ -138,10 +146,8 @@ public struct RepoStore: Sendable {
 
     // MARK: Parts of a commit
 
-    func announce(_ event: EventFrame.Commit, in writer: any Writer) throws {
-        try events.append("commit", did: event.did, in: writer) { seq, time in
-            EventFrame.commit(event, seq: seq, time: time)
-        }
+    func announce(_ event: EventFrame.UnnumberedCommit, in writer: any Writer) throws {
+        try events.append("commit", did: event.did, in: writer) { event.frame(seq: $0, time: $1) }
     }
 
     func nextRev(after last: TID) throws -> TID {
@@ -150,19 +156,15 @@ public struct RepoStore: Sendable {
         return rev
     }
 
-    /// Makes `commit` the current one; its records are `growth` bytes longer. Should another process have been faster,
-    /// nothing happens but `busy`. Throws `RepoError.quotaExceeded`.
-    func move(
-        _ state: RepoState, to commit: SignedCommit, data: CID, growth: Int = 0, in writer: any Writer
-    ) throws {
+    /// Makes `commit` the current one. Should another process have been faster, nothing happens but `busy`.
+    func move(_ state: RepoState, to commit: SignedCommit, data: CID, in writer: any Writer) throws {
         let count = try writer.run(
             """
             UPDATE repo SET rev = \(commit.info.rev.sql), commit_cid = \(commit.info.cid.sql), data_cid = \(data.sql),
-                commit_block = \(commit.block), record_bytes = record_bytes + \(growth)
+                commit_block = \(commit.block)
             WHERE id = \(state.id) AND commit_cid = \(state.commit.sql)
             """)
         guard count == 1 else { throw StorageError.busy }
-        try quota.check(state.did, growth: growth, in: writer)
     }
 }
 

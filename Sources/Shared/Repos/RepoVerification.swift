@@ -76,23 +76,20 @@ extension RepoStore {
                 report.nodes += 1
                 if CID(hashing: stored.block) != cid { note(.node(MSTError(.malformed(.invalidCID), in: cid))) }
             }
-            let extra = try NodeWriter.stored(state.id, reader).subtracting(wanted).count
+            let extra = try NodePack.stored(state.id, reader).subtracting(wanted).count
             if extra > 0 { note(.unreferencedNodes(extra)) }
             return report
         }
     }
 }
 
-extension NodeWriter {
+extension NodePack {
     /// The CIDs of all nodes that are stored and not made obsolete since.
     fileprivate static func stored(_ repo: Int, _ reader: any Reader) throws -> Set<CID> {
         var stored = Set(try reader.all("SELECT cid FROM mst_node WHERE repo = \(repo)") { try $0.cid(0) })
-        try reader.each("SELECT bytes FROM mst_pack WHERE repo = \(repo) ORDER BY rev") { row in
-            let pack = try NodePack(decoding: try row.bytes(0))
-            stored.formUnion(pack.new.map(\.cid))
-            stored.subtract(pack.obsolete)
-            return true
-        }
+        let pack = try NodePack(of: repo, reader)
+        stored.subtract(pack.gone)
+        stored.formUnion(pack.nodes.map(\.cid))
         return stored
     }
 }

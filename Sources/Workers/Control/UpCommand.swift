@@ -120,6 +120,13 @@ struct Up {
             ChildPlan(
                 name: "skystead-worker stream", command: ["\(programs)/skystead-worker", "stream"],
                 socket: try listen(paths.streamSocket), logPath: "\(paths.logs)/stream.log", notifies: true))
+        if !settings[Settings.crawlers].isEmpty {
+            plans.append(
+                ChildPlan(
+                    name: "skystead-worker notify-crawlers",
+                    command: ["\(programs)/skystead-worker", "notify-crawlers"],
+                    logPath: "\(paths.logs)/notify-crawlers.log", notifies: false))
+        }
         if let webServer { plans.append(try plan(webServer)) }
         return plans
     }

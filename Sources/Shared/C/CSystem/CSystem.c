@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -191,6 +192,8 @@ int csystem_random(void *bytes, size_t count) {
     }
     return 0;
 }
+
+void csystem_return_large_memory(int threshold) { mallopt(M_MMAP_THRESHOLD, threshold); }
 
 int csystem_protect_memory(void) {
     struct rlimit none = {0, 0};
