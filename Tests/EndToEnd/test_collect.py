@@ -70,7 +70,7 @@ class CollectTests(unittest.TestCase):
                 self.assertIn(f"quota.soft did={session['did']} bytes=16", said)
                 said = stack.tool("account", "info", "alice.test")
                 self.assertIn("of 2.0 KiB, above the soft quota", said)
-                self.assertIn("blobs  1.4 KiB in 1", said)
+                self.assertRegex(said, r"blobs +1\.4 KiB in 1")
                 self.assertRegex(said, r"com\.example\.note  \d+ B in 1")
 
                 self.assertIn("all blobs are what they should be", stack.tool("blobs", "check"))

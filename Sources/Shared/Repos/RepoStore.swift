@@ -159,19 +159,15 @@ public struct RepoStore: Sendable {
         return rev
     }
 
-    /// Makes `commit` the current one; its records are `growth` bytes longer. Should another process have been faster,
-    /// nothing happens but `busy`. Throws `RepoError.quotaExceeded`.
-    func move(
-        _ state: RepoState, to commit: SignedCommit, data: CID, growth: Int = 0, in writer: any Writer
-    ) throws {
+    /// Makes `commit` the current one. Should another process have been faster, nothing happens but `busy`.
+    func move(_ state: RepoState, to commit: SignedCommit, data: CID, in writer: any Writer) throws {
         let count = try writer.run(
             """
             UPDATE repo SET rev = \(commit.info.rev.sql), commit_cid = \(commit.info.cid.sql), data_cid = \(data.sql),
-                commit_block = \(commit.block), record_bytes = record_bytes + \(growth)
+                commit_block = \(commit.block)
             WHERE id = \(state.id) AND commit_cid = \(state.commit.sql)
             """)
         guard count == 1 else { throw StorageError.busy }
-        try quota.check(state.did, growth: growth, in: writer)
     }
 }
 
