@@ -39,12 +39,13 @@ let package = Package(
         .shared("Identity", ["ATProto", "Base", "Crypto", "Net", "Storage"]),
         .shared("Accounts", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Repos", ["ATProto", "Base", "Crypto", "Storage"]),
+        .shared("Lexicons", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Hosting", ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Repos", "Storage"]),
 
         // MARK: Layer 3, surfaces: never each other
         .target(
             name: "XRPCHandlers",
-            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
+            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Lexicons", "Repos", "Web"],
             path: "Sources/Handlers/XRPC"),
         .target(
             name: "Stream", dependencies: ["ATProto", "Base", "CSystem", "Net", "Repos", "Storage"],
@@ -55,8 +56,8 @@ let package = Package(
         .shared(
             "Assembly",
             [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage", "Stream",
-                "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Lexicons", "Net", "Repos", "Storage",
+                "Stream", "Web", "XRPCHandlers",
             ]),
         .executableTarget(
             name: "skystead-fcgi", dependencies: ["Assembly", "Base", "FastCGI", "Web"], path: "Sources/FCGIHost/Host"),
@@ -123,12 +124,17 @@ let package = Package(
         .testTarget(
             name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
 
+        // MARK: Tests of Lexicons
+        .testTarget(
+            name: "LexiconsTests", dependencies: ["ATProto", "Base", "Crypto", "Lexicons", "Storage", "TestSupport"]),
+
         // MARK: Tests of XRPC
         .testTarget(
             name: "XRPCTests",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage",
-                "TestSupport", "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "Base", "Crypto", "ExchangeSupport", "FastCGI", "Hosting", "Identity",
+                "Lexicons",
+                "Net", "Repos", "Storage", "TestSupport", "Web", "XRPCHandlers",
             ]),
 
         // MARK: Tests of Control and Assembly
@@ -136,13 +142,14 @@ let package = Package(
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
         .testTarget(
-            name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Identity", "Net", "Web"],
+            name: "FuzzTests",
+            dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Identity", "Lexicons", "Net", "Web"],
             path: "Tests/FuzzTests"),
         .executableTarget(
             name: "bench-stream", dependencies: ["Base", "CSystem", "Net", "Stream"], path: "Tests/Bench/Stream"),
         .testTarget(name: "TidyTests"),
         .executableTarget(
-            name: "bench-core", dependencies: ["ATProto", "Base", "Crypto"], path: "Tests/Bench/Core"),
+            name: "bench-core", dependencies: ["ATProto", "Base", "Crypto", "Lexicons"], path: "Tests/Bench/Core"),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -9,7 +9,6 @@ import Testing
     static let notOffered: [String: String] = [
         "com.atproto.admin.": "moderation from elsewhere: not in this version, the operator has the command line",
         "com.atproto.label.": "a labeler's, not a home's",
-        "com.atproto.lexicon.": "schemas are resolved where records are checked",
         "com.atproto.moderation.": "reports go to a labeler, by proxy: not in this version",
         "com.atproto.temp.": "of other services",
         "com.atproto.identity.requestPlcOperationSignature": "needs mail: not in this version",

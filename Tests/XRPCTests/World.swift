@@ -4,6 +4,7 @@ import Base
 import Crypto
 import Hosting
 import Identity
+import Lexicons
 import Repos
 import Storage
 import TestSupport
@@ -70,7 +71,11 @@ struct World {
             preferences: PreferenceStore(database: database), keys: keys, resolver: resolver, life: life,
             repos: repos, records: RecordStore(database: database),
             blobs: try BlobStore(
-                database: database, clock: clock, directory: blobs.path, sizeMax: settings.blobSizeMax))
+                database: database, clock: clock, directory: blobs.path, sizeMax: settings.blobSizeMax),
+            lexicons: LexiconCatalog(store: LexiconStore(database: database), clock: clock),
+            lexiconUpdates: LexiconUpdates(
+                store: LexiconStore(database: database), resolver: LexiconResolver(network: network.lexicons(resolver)),
+                clock: clock))
     }
 
     func advance(_ seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }

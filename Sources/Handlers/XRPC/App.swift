@@ -3,6 +3,7 @@ public import Accounts
 public import Base
 public import Hosting
 public import Identity
+public import Lexicons
 public import Repos
 
 /// What the XRPC methods work on. Made once, at start; a new domain adds its stores here.
@@ -25,12 +26,14 @@ public struct XRPCApp: Sendable {
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
+    public let lexicons: LexiconCatalog
+    public let lexiconUpdates: LexiconUpdates
 
     public init(
         settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
         keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore, records: RecordStore,
-        blobs: BlobStore
+        blobs: BlobStore, lexicons: LexiconCatalog, lexiconUpdates: LexiconUpdates
     ) {
         self.settings = settings
         self.clock = clock
@@ -48,6 +51,8 @@ public struct XRPCApp: Sendable {
         self.repos = repos
         self.records = records
         self.blobs = blobs
+        self.lexicons = lexicons
+        self.lexiconUpdates = lexiconUpdates
         handlePolicy = HandlePolicy(domains: settings.handleDomains)
     }
 

@@ -1,5 +1,6 @@
 internal import ATProto
 internal import Base
+internal import Lexicons
 internal import Repos
 internal import Web
 
@@ -65,7 +66,7 @@ struct ApplyWrites: Method {
             let type: StaticString
             let uri: ATURI
             let cid: CID?
-            let validation: RecordCheck.Outcome
+            let validation: LexiconCatalog.Outcome
         }
 
         let commit: CommitInfo?
@@ -119,13 +120,13 @@ struct ApplyWrites: Method {
                 type: "#deleteResult", uri: ATURI(grant.did, gone), cid: nil, validation: .skipped)
             return (RecordWrite(gone, .delete), result)
         case .create(let collection, let rkey, let record):
-            path = RepoPath(collection, rkey ?? call.app.repos.newRecordKey())
+            path = try call.app.path(collection, rkey)
             value = record
         case .update(let place, let record):
             path = place
             value = record
         }
-        let validation = try RecordCheck.check(value, in: path.collection, asked: call.input.validate)
+        let validation = try call.app.lexicons.check(value, at: path, asked: call.input.validate)
         let record = try RecordBlock(path, value)
         var isCreation = false
         if case .create = write { isCreation = true }

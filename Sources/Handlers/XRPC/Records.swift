@@ -1,6 +1,7 @@
 internal import ATProto
 internal import Accounts
 internal import Base
+internal import Lexicons
 internal import Repos
 internal import Web
 
@@ -30,6 +31,11 @@ extension XRPCApp {
         try repos.apply(writes, to: grant.did, expecting: commit)
     }
 
+    /// Where a new record goes when its caller leaves the key open: under the one that its type has, else a new one.
+    func path(_ collection: NSID, _ key: RecordKey?) throws -> RepoPath {
+        RepoPath(collection, try key ?? lexicons.onlyKey(of: collection) ?? repos.newRecordKey())
+    }
+
     /// Whose records `repo` names. A DID is not looked up: the stores show those of active repositories only.
     func did(of repo: ATIdentifier) throws -> DID? {
         if case .did(let did) = repo { return did }
@@ -42,7 +48,7 @@ struct WrittenRecord: XRPCOutput {
     let uri: ATURI
     let cid: CID
     let commit: CommitInfo?
-    let validation: RecordCheck.Outcome
+    let validation: LexiconCatalog.Outcome
 
     func write(to writer: inout JSONWriter) {
         writer.beginObject()
@@ -51,6 +57,17 @@ struct WrittenRecord: XRPCOutput {
         writer.commit(commit)
         writer.field("validationStatus", optional: validation.status)
         writer.endObject()
+    }
+}
+
+extension LexiconCatalog.Outcome {
+    /// `validationStatus`; none when there was no check.
+    var status: Bytes? {
+        switch self {
+        case .valid: "valid"
+        case .unknown: "unknown"
+        case .skipped: nil
+        }
     }
 }
 
@@ -97,8 +114,8 @@ struct CreateRecord: Method {
     static func run(_ call: Call<Self>) throws -> WrittenRecord {
         let input = call.input
         let grant = try call.caller.grant(input.repo)
-        let path = RepoPath(input.collection, input.rkey ?? call.app.repos.newRecordKey())
-        let validation = try RecordCheck.check(input.record, in: input.collection, asked: input.validate)
+        let path = try call.app.path(input.collection, input.rkey)
+        let validation = try call.app.lexicons.check(input.record, at: path, asked: input.validate)
         let record = try RecordBlock(path, input.record)
         let outcome = try call.app.apply(
             [RecordWrite(path, .create(record))], grant, expecting: input.swapCommit)
@@ -140,7 +157,7 @@ struct PutRecord: Method {
     static func run(_ call: Call<Self>) throws -> WrittenRecord {
         let input = call.input
         let grant = try call.caller.grant(input.repo)
-        let validation = try RecordCheck.check(input.record, in: input.path.collection, asked: input.validate)
+        let validation = try call.app.lexicons.check(input.record, at: input.path, asked: input.validate)
         let record = try RecordBlock(input.path, input.record)
         let outcome = try call.app.apply(
             [RecordWrite(input.path, .put(record), expecting: input.expectation)], grant,

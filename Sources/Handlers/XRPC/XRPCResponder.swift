@@ -7,6 +7,7 @@ public struct XRPCResponder: Sendable {
     /// Every method: one list per file. No registration by side effect; a test holds it against the lexicons.
     public static let routes: [XRPCRoute] =
         server + accounts + sessions + appPasswords + invites + identity + preferences + records + blobs + sync
+        + lexicons
 
     static let table: [Bytes: XRPCRoute] = {
         var table: [Bytes: XRPCRoute] = [:]

@@ -3,6 +3,7 @@ public import Accounts
 public import Base
 public import Hosting
 public import Identity
+internal import Lexicons
 internal import Net
 public import Repos
 public import Storage
@@ -21,6 +22,8 @@ public struct Service: Sendable {
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
+    let lexicons: LexiconCatalog
+    let lexiconUpdates: LexiconUpdates
     let serviceKeys: Keys
     let serviceDID: DID
     let clock = Clock.system
@@ -54,6 +57,8 @@ public struct Service: Sendable {
         let network = Self.network(settings)
         let directory = PLCDirectory(url: settings[Settings.plcURL], network: network)
         resolver = Resolver(database: database, directory: directory, network: network, clock: clock)
+        lexicons = try LexiconParts.catalog(settings, database, clock)
+        lexiconUpdates = LexiconParts.updates(settings, database, resolver, clock)
         life = AccountLife(
             stores: AccountLife.Stores(
                 database: database, accounts: accounts, invites: invites, keys: keys, repos: repos, events: events),
@@ -71,7 +76,7 @@ public struct Service: Sendable {
         return Int(bytes[0]) << 8 | Int(bytes[1])
     }
 
-    private static func network(_ settings: Settings) -> IdentityNetwork {
+    static func network(_ settings: Settings) -> IdentityNetwork {
         let client = Outbound.client(settings)
         let dns = DNSResolver(servers: settings[Settings.dnsServers])
         return IdentityNetwork(

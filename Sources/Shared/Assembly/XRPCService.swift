@@ -33,7 +33,8 @@ public struct XRPCService: Sendable {
                 database: database, tokens: tokens, clock: service.clock, entropy: service.entropy),
             appPasswords: AppPasswordStore(database: database, entropy: service.entropy), invites: service.invites,
             preferences: PreferenceStore(database: database), keys: service.keys, resolver: service.resolver,
-            life: service.life, repos: service.repos, records: service.records, blobs: service.blobs)
+            life: service.life, repos: service.repos, records: service.records, blobs: service.blobs,
+            lexicons: service.lexicons, lexiconUpdates: service.lexiconUpdates)
         let home = HomeResponder(app: app)
         responder = { home.respond(to: $0) }
     }
