@@ -23,8 +23,16 @@ final class Authority: Sendable {
 
     static let did = DID("did:plc:ewvi7nxzyoun6zhxrhs64oiz")!
     static let pds: Bytes = "https://pds.example.org"
-    static let signing = try! SigningKey(algorithm: .k256, secret: Secret([UInt8](repeating: 3, count: 32)))
-    static let other = try! SigningKey(algorithm: .p256, secret: Secret([UInt8](repeating: 4, count: 32)))
+    static let signing = key(.k256, 3)
+    static let other = key(.p256, 4)
+
+    private static func key(_ algorithm: KeyAlgorithm, _ byte: UInt8) -> SigningKey {
+        do {
+            return try SigningKey(algorithm: algorithm, secret: Secret([UInt8](repeating: byte, count: 32)))
+        } catch {
+            preconditionFailure("\(error)")
+        }
+    }
 
     let state: Guarded<State>
 

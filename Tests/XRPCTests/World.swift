@@ -8,6 +8,7 @@ import Lexicons
 import Repos
 import Storage
 import TestSupport
+import Testing
 import Web
 import XRPCHandlers
 
@@ -94,7 +95,15 @@ struct World {
             body: BytesBody(Bytes(body)))
     }
 
-    func respond(_ request: Request) -> Response { HomeResponder(app: app).respond(to: request) }
+    /// The answer, held against the method's lexicon.
+    func respond(_ request: Request) -> Response {
+        let response = HomeResponder(app: app).respond(to: request)
+        if request.path.starts(with: "/xrpc/"), request.method == .get || request.method == .post {
+            let nsid = request.path.from(6)
+            if let fault = Contract.fault(nsid, response) { Issue.record("\(nsid) \(response.status): \(fault)") }
+        }
+        return response
+    }
 
     /// A JSON call and its answer's body.
     func call(

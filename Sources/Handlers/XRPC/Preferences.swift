@@ -38,12 +38,7 @@ struct PutPreferences: Method {
     struct Input: XRPCInput {
         let preferences: [Value]
 
-        init(_ fields: Fields) throws(Failure) {
-            guard let items = try fields.value("preferences").array else {
-                throw fields.wrong("preferences", "must be an array")
-            }
-            preferences = items
-        }
+        init(_ fields: Fields) throws(Failure) { preferences = try fields.unions("preferences") }
     }
 
     static func run(_ call: Call<Self>) throws -> NoOutput {

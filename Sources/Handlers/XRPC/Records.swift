@@ -102,7 +102,7 @@ struct CreateRecord: Method {
             collection = try fields.required("collection")
             rkey = try fields.optional("rkey")
             validate = try fields.optionalBool("validate")
-            record = try fields.value("record")
+            record = try fields.object("record")
             swapCommit = try fields.optional("swapCommit")
         }
     }
@@ -143,7 +143,7 @@ struct PutRecord: Method {
             repo = try fields.required("repo")
             path = RepoPath(try fields.required("collection"), try fields.required("rkey"))
             validate = try fields.optionalBool("validate")
-            record = try fields.value("record")
+            record = try fields.object("record")
             let swap: CID?? = try fields.nullable("swapRecord")
             expectation = swap.map { $0.map { .record($0) } ?? .nothing } ?? .anything
             swapCommit = try fields.optional("swapCommit")
