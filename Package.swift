@@ -48,6 +48,10 @@ let package = Package(
             dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Lexicons", "Repos", "Web"],
             path: "Sources/Handlers/XRPC"),
         .target(
+            name: "AdminHandlers",
+            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
+            path: "Sources/Handlers/Admin"),
+        .target(
             name: "Stream", dependencies: ["ATProto", "Base", "CSystem", "Net", "Repos", "Storage"],
             path: "Sources/Workers/Stream"
         ),
@@ -56,8 +60,8 @@ let package = Package(
         .shared(
             "Assembly",
             [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Lexicons", "Net", "Repos", "Storage",
-                "Stream", "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Lexicons", "Net",
+                "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
             ]),
         .executableTarget(
             name: "skystead-fcgi", dependencies: ["Assembly", "Base", "FastCGI", "Web"], path: "Sources/FCGIHost/Host"),
@@ -135,6 +139,14 @@ let package = Package(
                 "ATProto", "Accounts", "Base", "Crypto", "ExchangeSupport", "FastCGI", "Hosting", "Identity",
                 "Lexicons",
                 "Net", "Repos", "Storage", "TestSupport", "Web", "XRPCHandlers",
+            ]),
+
+        // MARK: Tests of the administrator's pages
+        .testTarget(
+            name: "AdminTests",
+            dependencies: [
+                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Repos", "Storage",
+                "TestSupport", "Web",
             ]),
 
         // MARK: Tests of Control and Assembly

@@ -22,6 +22,7 @@ public struct Service: Sendable {
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
+    public let events: EventStore
     let lexicons: LexiconCatalog
     let lexiconUpdates: LexiconUpdates
     let serviceKeys: Keys
@@ -46,7 +47,7 @@ public struct Service: Sendable {
         invites = InviteStore(database: database, host: names.host, entropy: entropy)
         let keys = KeyStore(database: database, sealer: serviceKeys.sealer, entropy: entropy)
         self.keys = keys
-        let events = EventStore(database: database, clock: clock)
+        events = EventStore(database: database, clock: clock)
         repos = RepoStore(
             database: database, events: events, tids: TIDMaker(clockID: try Self.clockID(entropy)), clock: clock,
             keys: { did, reader in try keys.key(of: did, in: reader) })

@@ -10,7 +10,7 @@ extension Command {
         ],
         summary: "looks whether everything is well, and says how to mend what is not"
     ) { invocation in
-        let settings = try ToolSettings.load()
+        let settings = try ToolSettings.load(asOwner: false)
         let front = invocation.value("front").map { Bytes($0) } ?? UpLock.front(Paths(settings), settings)
         let checks = Checks(settings: settings, front: front)
         return report(checks.all.map { ($0.name, $0.look()) }, quiet: invocation.has("quiet"), to: invocation.output)

@@ -64,6 +64,7 @@ struct Checks {
             Look(name: "data directory", look: dataDirectory), Look(name: "keys", look: keys),
             Look(name: "database", look: database),
             Look(name: "XRPC responder") { socket(paths.xrpcSocket, "skystead-xrpc") },
+            Look(name: "admin responder") { socket(paths.adminSocket, "skystead-admin") },
             Look(name: "stream worker") { socket(paths.streamSocket, "skystead-stream") },
             Look(name: "web server", needsWebServer: true, look: webServer),
             Look(name: "firehose", needsWebServer: true, look: firehose),
@@ -115,6 +116,9 @@ struct Checks {
     }
 
     private func database() -> Finding {
+        guard settings[Settings.databaseURL] != nil || Files.exists(paths.database) else {
+            return .wrong("\(paths.database) is not there", "skystead migrate")
+        }
         do {
             let database = try Databases.open(settings, paths)
             try database.requireSchema()
