@@ -9,6 +9,7 @@ struct ApplyWrites: Method {
     static let nsid: Bytes = "com.atproto.repo.applyWrites"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.any)
+    static let scope = OAuthRule.eachWrite
     static let body = BodyRule.record
 
     struct Input: XRPCInput {

@@ -15,6 +15,7 @@ struct UploadBlob: Method {
     static let nsid: Bytes = "com.atproto.repo.uploadBlob"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.blob
     static let body = BodyRule.stream
 
     /// Bytes that are read at once.
@@ -66,6 +67,7 @@ struct ListMissingBlobs: Method {
     static let nsid: Bytes = "com.atproto.repo.listMissingBlobs"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let limit: Int
@@ -110,6 +112,7 @@ struct GetBlob: Method {
     static let nsid: Bytes = "com.atproto.sync.getBlob"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID
@@ -158,6 +161,7 @@ struct ListBlobs: Method {
     static let nsid: Bytes = "com.atproto.sync.listBlobs"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID

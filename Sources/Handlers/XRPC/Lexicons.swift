@@ -12,6 +12,7 @@ struct ResolveLexicon: Method {
     static let nsid: Bytes = "com.atproto.lexicon.resolveLexicon"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let nsid: NSID

@@ -11,6 +11,7 @@ struct GetPreferences: Method {
     static let nsid: Bytes = "app.bsky.actor.getPreferences"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.rpcItself
 
     struct Output: XRPCOutput {
         let items: [Value]
@@ -34,6 +35,7 @@ struct PutPreferences: Method {
     static let nsid: Bytes = "app.bsky.actor.putPreferences"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.rpcItself
 
     struct Input: XRPCInput {
         let preferences: [Value]

@@ -87,6 +87,7 @@ struct CreateRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.createRecord"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.any)
+    static let scope = OAuthRule.repo([.create])
     static let body = BodyRule.record
 
     struct Input: XRPCInput {
@@ -129,6 +130,7 @@ struct PutRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.putRecord"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.any)
+    static let scope = OAuthRule.repo([.create, .update])
     static let body = BodyRule.record
 
     struct Input: XRPCInput {
@@ -172,6 +174,7 @@ struct DeleteRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.deleteRecord"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.any)
+    static let scope = OAuthRule.repo([.delete])
 
     struct Input: XRPCInput {
         let repo: ATIdentifier
@@ -217,6 +220,7 @@ struct GetRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.getRecord"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let repo: ATIdentifier
@@ -259,6 +263,7 @@ struct ListRecords: Method {
     static let nsid: Bytes = "com.atproto.repo.listRecords"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let repo: ATIdentifier
@@ -318,6 +323,7 @@ struct DescribeRepo: Method {
     static let nsid: Bytes = "com.atproto.repo.describeRepo"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let repo: ATIdentifier

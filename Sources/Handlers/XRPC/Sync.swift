@@ -56,6 +56,7 @@ struct GetRepo: Method {
     static let nsid: Bytes = "com.atproto.sync.getRepo"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID
@@ -78,6 +79,7 @@ struct GetCheckout: Method {
     static let nsid: Bytes = "com.atproto.sync.getCheckout"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
     typealias Input = RepoParameters
 
     static func run(_ call: Call<Self>) throws -> Response {
@@ -91,6 +93,7 @@ struct GetRecordProof: Method {
     static let nsid: Bytes = "com.atproto.sync.getRecord"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID
@@ -113,6 +116,7 @@ struct GetBlocks: Method {
     static let nsid: Bytes = "com.atproto.sync.getBlocks"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID
@@ -149,6 +153,7 @@ struct GetLatestCommit: Method {
     static let nsid: Bytes = "com.atproto.sync.getLatestCommit"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
     typealias Input = RepoParameters
 
     struct Output: XRPCOutput {
@@ -172,6 +177,7 @@ struct GetHead: Method {
     static let nsid: Bytes = "com.atproto.sync.getHead"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
     typealias Input = RepoParameters
 
     struct Output: XRPCOutput {
@@ -206,6 +212,7 @@ struct GetRepoStatus: Method {
     static let nsid: Bytes = "com.atproto.sync.getRepoStatus"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
     typealias Input = RepoParameters
 
     struct Output: XRPCOutput {
@@ -230,6 +237,7 @@ struct ListRepos: Method {
     static let nsid: Bytes = "com.atproto.sync.listRepos"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let limit: Int
