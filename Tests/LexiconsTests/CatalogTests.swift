@@ -235,6 +235,29 @@ func path(_ collection: String, _ key: String = "3lrlab2eoy22a") -> RepoPath {
         #expect(try world.rows() == LexiconStore.countMax)
     }
 
+    /// What strangers ask for is kept, up to a share of the table, and brings nothing along.
+    @Test(arguments: Engine.all) func strangersHaveAShare(_ engine: Engine) throws {
+        let world = try World(engine)
+        try world.authority.publish([
+            Self.event: recordType(Self.event, #""a":{"type":"ref","ref":"com.example.geo.defs#place"}"#)
+        ])
+        _ = try world.updates.published(nsid(Self.event))
+        #expect(try world.rows() == 1)
+        world.authority.set { $0.isDown = true }
+        #expect(try world.updates.published(nsid(Self.event)).nsid == nsid(Self.event))
+        world.authority.set { $0.isDown = false }
+        world.advance(LexiconStore.staleSeconds)
+        #expect(try world.updates.run() == .init(resolved: 1))
+        #expect(try world.rows() == 1)
+        for number in 0..<LexiconStore.strangersMax / 64 {
+            let wanted = (0..<64).map { nsid("com.example.flood\(number).n\($0)") }
+            try world.store.note(wanted, for: wanted[0], now: world.clock.now())
+        }
+        try world.authority.publish(["com.example.cal.other": recordType("com.example.cal.other")])
+        #expect(try world.updates.published(nsid("com.example.cal.other")).nsid == nsid("com.example.cal.other"))
+        #expect(try world.rows("nsid = 'com.example.cal.other'") == 0)
+    }
+
     // MARK: Sources and policies
 
     @Test(arguments: Engine.all) func theOperatorsComeBeforeTheNetworks(_ engine: Engine) throws {

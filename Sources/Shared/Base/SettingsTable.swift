@@ -97,8 +97,8 @@ extension Settings {
         "SKYSTEAD_LEXICON_POLICY", .demands, default: "",
         help: """
             How much is asked of records, by the beginning of their collection's name: off checks nothing, optimistic \
-            checks what is known and takes the rest, require refuses what is not known. * stands for all. \
-            Without a rule: optimistic.
+            checks what is known and takes the rest, require checks everything, asked or not, and refuses what is not \
+            known. * stands for all. Without a rule: optimistic.
             """)
 
     // MARK: The network

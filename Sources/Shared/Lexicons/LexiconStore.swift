@@ -45,7 +45,9 @@ extension Lexicon {
 /// The lexicons of the network that this server has had to do with: what is known of them, and what should be asked.
 public struct LexiconStore: Sendable {
     /// Lexicons that are kept or wanted. When so many are, one that was asked for in vain makes room.
-    public static let countMax = 4_096
+    public static let countMax = 2_048
+    /// As many of them as strangers can bring here by asking for them: the rest is for records.
+    public static let strangersMax = 512
     /// Lexicons that one record type may bring along by its references, and theirs.
     public static let companionsMax = 64
 
@@ -124,7 +126,7 @@ public struct LexiconStore: Sendable {
         for nsid in wanted where companions <= companionsMax {
             let name = SQL.Value.text(nsid.bytes)
             if try writer.first("SELECT 1 FROM lexicon WHERE nsid = \(name)", { try $0.integer(0) }) != nil { continue }
-            guard try hasRoom(writer) else { return }
+            guard try hasRoom(writer, countMax) else { return }
             try writer.run(
                 """
                 INSERT INTO lexicon (nsid, wanted_by, noted_at, due_at)
@@ -135,7 +137,7 @@ public struct LexiconStore: Sendable {
     }
 
     /// Whether there is room for one more, once one that nobody could give has gone for it.
-    private static func hasRoom(_ writer: any Writer) throws -> Bool {
+    private static func hasRoom(_ writer: any Writer, _ countMax: Int) throws -> Bool {
         let count = try writer.first("SELECT count(*) FROM lexicon") { try $0.integer(0) } ?? 0
         if count < countMax { return true }
         return try writer.run(
@@ -147,6 +149,7 @@ public struct LexiconStore: Sendable {
     }
 
     /// Keeps what was just proved, and notes the lexicons in `references` for the sake of whoever wanted this one.
+    /// One that no record wants is kept while there is room for such, and brings nothing along.
     ///
     /// Throws `LexiconError.rolledBack`, and keeps the old, when the same account has shown a later revision before.
     public func save(_ published: PublishedLexicon, references: [NSID], now: Timestamp) throws {
@@ -156,12 +159,13 @@ public struct LexiconStore: Sendable {
             if let old, old.published.did == published.did, published.rev < old.published.rev {
                 throw LexiconError.rolledBack(published.nsid)
             }
-            guard try old != nil || Self.isNoted(name, writer) || Self.hasRoom(writer) else { return }
+            let isWanted = try Self.isNoted(name, writer)
+            guard try isWanted || Self.hasRoom(writer, Self.strangersMax) else { return }
             let due = now.adding(seconds: Self.staleSeconds)
             try writer.run(
                 """
                 INSERT INTO lexicon (nsid, wanted_by, noted_at, due_at, did, rev, cid, document, fetched_at)
-                VALUES (\(name), \(name), \(now), \(due), \(SQL.Value.text(published.did.bytes)),
+                VALUES (\(name), '', \(now), \(due), \(SQL.Value.text(published.did.bytes)),
                     \(SQL.Value.text(published.rev.bytes)), \(published.cid.bytes), \(published.document), \(now))
                 ON CONFLICT (nsid) DO UPDATE SET due_at = excluded.due_at, failures = 0, did = excluded.did,
                     rev = excluded.rev, cid = excluded.cid, document = excluded.document,
@@ -169,7 +173,7 @@ public struct LexiconStore: Sendable {
                 """)
             if old?.published.cid != published.cid { try Self.bumpRevision(writer) }
             let root = try writer.first("SELECT wanted_by FROM lexicon WHERE nsid = \(name)") { try $0.text(0) }
-            try Self.note(references, for: root ?? published.nsid.bytes, now: now, writer)
+            if let root, !root.isEmpty { try Self.note(references, for: root, now: now, writer) }
         }
     }
 

@@ -3,8 +3,8 @@ public import Base
 
 /// Lexicons from the network, kept for a time. Nothing here is on the way of a write.
 public struct LexiconUpdates: Sendable {
-    /// Lexicons that one run of the worker asks for.
-    public static let perRunMax = 256
+    /// Lexicons that one run of the worker asks for. Each may take 13 seconds (DNS 5, the account 3, the proof 5).
+    public static let perRunMax = 128
 
     private let store: LexiconStore
     private let resolver: LexiconResolver

@@ -5,7 +5,7 @@ extension Migration {
         statements: [
             // What is known of a lexicon: its record as last proved (document, cid, did, rev; NULL until then), when
             // that was (fetched_at), and when to ask next (due_at) after how many failures. wanted_by is the lexicon
-            // for whose sake it is here: each brings so many along and no more.
+            // for whose sake it is here ('' for one that a stranger asked for): each brings so many along and no more.
             """
             CREATE TABLE lexicon (
                 nsid {text} PRIMARY KEY, wanted_by {text} NOT NULL, noted_at {integer} NOT NULL,
