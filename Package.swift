@@ -40,16 +40,27 @@ let package = Package(
         .shared("Accounts", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Repos", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Lexicons", ["ATProto", "Base", "Crypto", "Storage"]),
-        .shared("Hosting", ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Repos", "Storage"]),
+        .shared("Moderation", ["ATProto", "Base", "Storage"]),
+        .shared(
+            "Hosting",
+            [
+                "ATProto", "Accounts", "Base", "Crypto", "Identity", "Moderation", "Net", "Repos", "Storage", "Web",
+            ]),
 
         // MARK: Layer 3, surfaces: never each other
         .target(
             name: "XRPCHandlers",
-            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Lexicons", "Repos", "Web"],
+            dependencies: [
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Lexicons", "Moderation", "Net",
+                "Repos",
+                "Web",
+            ],
             path: "Sources/Handlers/XRPC"),
         .target(
             name: "AdminHandlers",
-            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
+            dependencies: [
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos", "Web",
+            ],
             path: "Sources/Handlers/Admin"),
         .target(
             name: "Stream", dependencies: ["ATProto", "Base", "CSystem", "Net", "Repos", "Storage"],
@@ -60,7 +71,8 @@ let package = Package(
         .shared(
             "Assembly",
             [
-                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Lexicons", "Net",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Lexicons",
+                "Moderation", "Net",
                 "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
             ]),
         .executableTarget(
@@ -70,8 +82,8 @@ let package = Package(
         .executableTarget(
             name: "skystead",
             dependencies: [
-                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Net", "Repos",
-                "Storage",
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Moderation",
+                "Net", "Repos", "Storage",
             ],
             path: "Sources/Workers/Control"),
 
@@ -132,21 +144,25 @@ let package = Package(
         .testTarget(
             name: "LexiconsTests", dependencies: ["ATProto", "Base", "Crypto", "Lexicons", "Storage", "TestSupport"]),
 
+        // MARK: Tests of Moderation
+        .testTarget(
+            name: "ModerationTests", dependencies: ["ATProto", "Base", "Moderation", "Storage", "TestSupport"]),
+
         // MARK: Tests of XRPC
         .testTarget(
             name: "XRPCTests",
             dependencies: [
                 "ATProto", "Accounts", "Base", "Crypto", "ExchangeSupport", "FastCGI", "Hosting", "Identity",
                 "Lexicons",
-                "Net", "Repos", "Storage", "TestSupport", "Web", "XRPCHandlers",
+                "Moderation", "Net", "Repos", "Storage", "TestSupport", "Web", "XRPCHandlers",
             ]),
 
         // MARK: Tests of the administrator's pages
         .testTarget(
             name: "AdminTests",
             dependencies: [
-                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Repos", "Storage",
-                "TestSupport", "Web",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos",
+                "Storage", "TestSupport", "Web",
             ]),
 
         // MARK: Tests of Control and Assembly

@@ -203,6 +203,8 @@ import Web
         #expect(counts.all == 3 && counts.active == 2 && counts.takenDown == 1 && counts.deactivated == 0)
         _ = try world.ask(.post, "\(path)/takedown", World.formHeaders + [cookie], body: "form_token=\(token)&lift=yes")
         #expect(try world.accounts.find(alice)?.state == .active)
+        let acts = try world.log(of: alice)
+        #expect(acts == ["admin lift-takedown", "admin takedown"])
         for absent in ["did%3Aweb%3Anobody.home.test", "no-did", "did%3Aweb%3A", "%C3%A9"] {
             #expect(try world.ask(.get, "/admin/accounts/\(absent)", [cookie]).status == 404, "\(absent)")
         }
@@ -218,9 +220,9 @@ import Web
         for wrong in ["uses=0", "uses=-1", "uses=many", "uses=100001", "uses="] {
             #expect(try post("/admin/invites", wrong) == 400, "\(wrong)")
         }
-        #expect(try world.invites.newest(limit: 10).isEmpty)
+        #expect(try world.invites.list(.recent, after: nil, limit: 10).isEmpty)
         #expect(try post("/admin/invites", "uses=3") == 303)
-        let code = try #require(try world.invites.newest(limit: 10).first)
+        let code = try #require(try world.invites.list(.recent, after: nil, limit: 10).first)
         #expect(code.usesMax == 3 && !code.isDisabled)
         let page = try world.ask(.get, "/admin/invites", [cookie]).body
         #expect(page.contains(code.code.description) && page.contains("0 of 3"))

@@ -5,6 +5,7 @@ import Base
 import Crypto
 import Hosting
 import Identity
+import Moderation
 import Repos
 import Storage
 import TestSupport
@@ -20,6 +21,7 @@ struct World {
     let sessions: AdminSessionStore
     let responder: AdminResponder
     let log: Guarded<[String]>
+    private let files: TestDirectory
 
     static let host = "home.test"
     static let password = "the operator's"
@@ -28,6 +30,7 @@ struct World {
 
     init(_ engine: Engine, password: String? = password, limits: Bool = false) throws {
         test = try engine.migrated()
+        files = try TestDirectory()
         let database: any Database = test
         let moment = Guarded(Timestamp(seconds: 1_750_000_000))
         self.moment = moment
@@ -48,7 +51,8 @@ struct World {
         let directory = PLCDirectory(url: "https://plc.test", network: network)
         let life = AccountLife(
             stores: AccountLife.Stores(
-                database: database, accounts: accounts, invites: invites, keys: keys, repos: repos, events: events),
+                database: database, accounts: accounts, invites: invites, keys: keys, repos: repos, events: events,
+                blobs: try BlobStore(database: database, clock: clock, directory: files.path, sizeMax: 1_000)),
             directory: directory,
             resolver: Resolver(database: database, directory: directory, network: network, clock: clock),
             policy: HandlePolicy(domains: [Bytes(Self.host)]),
@@ -62,10 +66,18 @@ struct World {
             app: AdminApp(
                 settings: AdminSettings(version: "1.2.3", host: Bytes(Self.host), inviteCodeRequired: true),
                 clock: clock, log: log, budgets: limits ? BudgetStore(database) : nil, sessions: sessions,
-                accounts: accounts, invites: invites, life: life, repos: repos, events: events))
+                accounts: accounts, invites: invites,
+                administration: Administration(life: life, log: AdminLog(database: database, clock: clock)),
+                repos: repos, events: events))
     }
 
     func advance(_ seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }
+
+    /// What the log of administration says of an account, the newest first.
+    func log(of did: DID) throws -> [String] {
+        let log = AdminLog(database: test, clock: Clock { moment.withLock { $0 } })
+        return try log.list(subject: did.bytes, limit: 100).map { "\($0.actor) \($0.action)" }
+    }
 
     /// An account with an empty repository, made without a directory.
     @discardableResult func makeAccount(_ name: String) throws -> DID {

@@ -20,6 +20,7 @@ import Testing
 
     static let anyone = Row("anyone")
     static let admin = Row("admin")
+    static let moderator = Row("moderator")
     static let viewer = Row("viewer", .any)
 
     static let rows: [String: Row] = [
@@ -60,6 +61,28 @@ import Testing
         "com.atproto.identity.updateHandle": Row("account(any)", .identity(.handle)),
         "com.atproto.identity.getRecommendedDidCredentials": Row("account(any, deactivated)", .any),
 
+        "com.atproto.admin.getAccountInfo": moderator,
+        "com.atproto.admin.getAccountInfos": moderator,
+        "com.atproto.admin.getInviteCodes": moderator,
+        "com.atproto.admin.disableInviteCodes": moderator,
+        "com.atproto.admin.enableAccountInvites": moderator,
+        "com.atproto.admin.disableAccountInvites": moderator,
+        "com.atproto.admin.getSubjectStatus": moderator,
+        "com.atproto.admin.updateSubjectStatus": moderator,
+        "com.atproto.admin.searchAccounts": admin,
+        "com.atproto.admin.updateAccountHandle": admin,
+        "com.atproto.admin.updateAccountEmail": admin,
+        "com.atproto.admin.updateAccountPassword": admin,
+        "com.atproto.admin.updateAccountSigningKey": admin,
+        "com.atproto.admin.deleteAccount": admin,
+        "com.atproto.temp.revokeAccountCredentials": admin,
+        "com.atproto.temp.addReservedHandle": admin,
+        "com.atproto.label.queryLabels": anyone,
+        "com.atproto.temp.fetchLabels": anyone,
+        "com.atproto.sync.listReposByCollection": anyone,
+        "com.atproto.temp.checkHandleAvailability": anyone,
+        "com.atproto.moderation.createReport": Row("account(any, deactivated, taken down)", .rpcItself),
+        "com.atproto.temp.checkSignupQueue": Row("account(any, deactivated)", .refused),
         "com.atproto.lexicon.resolveLexicon": anyone,
 
         "app.bsky.actor.getPreferences": Row("account(any, deactivated)", .rpcItself),

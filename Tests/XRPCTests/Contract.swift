@@ -23,11 +23,34 @@ enum Contract {
         // Of tokens that other services sign.
         "BadJwt": "none", "BadJwtType": "one of another kind", "JwtExpired": "one that was good once",
         "BadJwtAudience": "one for another server", "BadJwtLexiconMethod": "one for another method",
-        "BadJwtIss": "one by nobody who can be found", "BadJwtSignature": "one that was not signed by its issuer",
+        "BadJwtIss": "one by nobody who can be found", "UntrustedIss": "one by somebody who may not",
+        "BadJwtSignature": "one that was not signed by its issuer",
     ]
+
+    private static let repoStates = [
+        "RepoTakendown": "as getRepo has it", "RepoSuspended": "as getRepo has it",
+        "RepoDeactivated": "as getRepo has it",
+    ]
+    private static let nobody = ["NotFound": "of a subject that is not there (specs/pds.md §1.5)"]
 
     /// Errors beyond that and beyond its lexicon's that one method has, and why.
     static let further: [String: [String: String]] = [
+        "com.atproto.repo.describeRepo": repoStates, "com.atproto.sync.getHead": repoStates,
+        "com.atproto.sync.getCheckout": repoStates.merging(["RepoNotFound": "as getRepo has it"]) { $1 },
+        "com.atproto.admin.getAccountInfo": nobody, "com.atproto.admin.getSubjectStatus": nobody,
+        "com.atproto.admin.updateSubjectStatus": nobody, "com.atproto.admin.deleteAccount": nobody,
+        "com.atproto.admin.disableAccountInvites": nobody, "com.atproto.temp.revokeAccountCredentials": nobody,
+        "com.atproto.admin.updateAccountPassword": nobody.merging(["InvalidPassword": "as createAccount has it"]) {
+            $1
+        },
+        "com.atproto.admin.updateAccountHandle": nobody.merging([
+            "InvalidHandle": "as createAccount has it", "HandleNotAvailable": "as createAccount has it",
+        ]) { $1 },
+        "com.atproto.admin.updateAccountEmail": ["InvalidEmail": "an address that is none"],
+        "com.atproto.temp.addReservedHandle": ["InvalidHandle": "as createAccount has it"],
+        "com.atproto.temp.checkHandleAvailability": [
+            "InvalidHandle": "as createAccount has it", "UnsupportedDomain": "as createAccount has it",
+        ],
         "com.atproto.identity.resolveDid": [
             "InvalidDid": "of a method, or of a form, that is not resolved here",
             "IncompatibleDidDoc": "what was found is no document of it",
@@ -59,7 +82,8 @@ enum Contract {
             return "of the type \(encoding), not \(output.encoding)"
         }
         guard output.encoding == "application/json", let schema = output.schema else { return nil }
-        guard case .bytes(let body) = response.body else { return "JSON that is no bytes" }
+        // What another server has answered is passed on as it comes.
+        guard case .bytes(let body) = response.body else { return nil }
         guard let value = try? JSON.parse(Bytes(body)) else { return "no JSON of the data model" }
         return Published.closed(schema).problem(value)?.sentence("Output")
     }

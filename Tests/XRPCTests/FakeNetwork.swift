@@ -16,6 +16,9 @@ final class FakeNetwork: Sendable {
         var isDown = false
         var refuses = false
         var requests: [String] = []
+        /// Requests to others than the directory, whole, and the status that answers them; nil is no answer.
+        var sent: [HTTPRequest] = []
+        var answers: [Bytes: Int] = [:]
     }
 
     struct Unreachable: Error {}
@@ -56,6 +59,15 @@ final class FakeNetwork: Sendable {
                 let answer = try network.withLock { try Self.answer(HTTPRequest(.get, url, sizeMax: sizeMax), &$0) }
                 return LexiconNetwork.Answer(status: answer.status, body: answer.body)
             })
+    }
+
+    /// A request of a client that looks at the status only.
+    func send(_ request: HTTPRequest) throws -> Int {
+        try state.withLock { state in
+            state.sent.append(request)
+            guard !state.isDown, let status = state.answers[request.url] else { throw Unreachable() }
+            return status
+        }
     }
 
     func set(_ change: (inout State) -> Void) { state.withLock { change(&$0) } }

@@ -2,6 +2,7 @@ internal import ATProto
 internal import Accounts
 internal import Base
 internal import Hosting
+internal import Moderation
 internal import Repos
 internal import Web
 
@@ -14,7 +15,7 @@ enum AccountPages {
         .page("/admin/accounts/{did}", .accounts) { call, html in try show(try account(call), call, &html) },
         .action("/admin/accounts/{did}/takedown") { call, form in
             let account = try account(call)
-            try call.app.life.setTakedown(form["lift"] == nil, of: account.did)
+            try call.app.administration.setTakedown(form["lift"] == nil, of: .account(account.did), by: .admin)
             return path(account.did)
         },
     ]

@@ -14,13 +14,14 @@ public struct AdminApp: Sendable {
     public let sessions: AdminSessionStore
     public let accounts: AccountStore
     public let invites: InviteStore
-    public let life: AccountLife
+    public let administration: Administration
     public let repos: RepoStore
     public let events: EventStore
 
     public init(
         settings: AdminSettings, clock: Clock, log: Log, budgets: BudgetStore?, sessions: AdminSessionStore,
-        accounts: AccountStore, invites: InviteStore, life: AccountLife, repos: RepoStore, events: EventStore
+        accounts: AccountStore, invites: InviteStore, administration: Administration, repos: RepoStore,
+        events: EventStore
     ) {
         self.settings = settings
         self.clock = clock
@@ -29,7 +30,7 @@ public struct AdminApp: Sendable {
         self.sessions = sessions
         self.accounts = accounts
         self.invites = invites
-        self.life = life
+        self.administration = administration
         self.repos = repos
         self.events = events
     }

@@ -1,12 +1,12 @@
 internal import Accounts
 internal import Base
+internal import Hosting
+internal import Moderation
 internal import Web
 
 /// Invite codes: making them, and who used them.
 enum InvitePages {
     private static let shownMax = 100
-    /// What the operator's codes are made for and by.
-    private static let operatorName: Bytes = "admin"
 
     static let endpoints: [AdminEndpoint] = [
         .page("/admin/invites", .invites) { call, html in try list(call, &html) },
@@ -14,13 +14,14 @@ enum InvitePages {
             guard let uses = (form["uses"] ?? "1").decimal, (1...InviteStore.usesMax).contains(uses) else {
                 throw Failure(.invalid, "InvalidRequest", "A code is for 1 to \(InviteStore.usesMax) accounts.")
             }
-            _ = try call.app.invites.create(
-                count: 1, usesMax: uses, for: [operatorName], by: operatorName, now: call.app.clock.now())
+            _ = try call.app.administration.createInvites(count: 1, usesMax: uses, for: [], by: .admin)
             return AdminTab.invites.path
         },
         .action("/admin/invites/disable") { call, form in
-            guard let code = form["code"], code.count <= InviteStore.codeSizeMax, try call.app.invites.disable(code)
+            guard let code = form["code"], code.count <= InviteStore.codeSizeMax,
+                try call.app.invites.find(code) != nil
             else { throw Failure(.notFound, "NotFound", "There is no such code.") }
+            try call.app.administration.disableInvites(codes: [code], accounts: [], by: .admin)
             return AdminTab.invites.path
         },
     ]
@@ -37,7 +38,7 @@ enum InvitePages {
             html.field("For how many accounts", name: "uses", type: "number", value: "1")
             html.button("New code")
         }
-        let codes = try call.app.invites.newest(limit: shownMax)
+        let codes = try call.app.invites.list(.recent, after: nil, limit: shownMax)
         guard !codes.isEmpty else {
             html.element("p") { $0.raw("There are no codes yet.") }
             return

@@ -4,6 +4,7 @@ public import Base
 public import Hosting
 public import Identity
 public import Lexicons
+public import Moderation
 public import Repos
 
 /// What the XRPC methods work on. Made once, at start; a new domain adds its stores here.
@@ -28,12 +29,19 @@ public struct XRPCApp: Sendable {
     public let blobs: BlobStore
     public let lexicons: LexiconCatalog
     public let lexiconUpdates: LexiconUpdates
+    public let upstream: Upstream
+    public let takedowns: TakedownStore
+    public let labels: LabelStore
+    public let administration: Administration
+    public let reports: ReportDesk
 
     public init(
         settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
         keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore, records: RecordStore,
-        blobs: BlobStore, lexicons: LexiconCatalog, lexiconUpdates: LexiconUpdates
+        blobs: BlobStore, upstream: Upstream, takedowns: TakedownStore, labels: LabelStore,
+        administration: Administration, reports: ReportDesk, lexicons: LexiconCatalog,
+        lexiconUpdates: LexiconUpdates
     ) {
         self.settings = settings
         self.clock = clock
@@ -53,6 +61,11 @@ public struct XRPCApp: Sendable {
         self.blobs = blobs
         self.lexicons = lexicons
         self.lexiconUpdates = lexiconUpdates
+        self.upstream = upstream
+        self.takedowns = takedowns
+        self.labels = labels
+        self.administration = administration
+        self.reports = reports
         handlePolicy = HandlePolicy(domains: settings.handleDomains)
     }
 
@@ -78,6 +91,8 @@ public struct XRPCSettings: Sendable {
     public var contactEmail: Bytes?
     /// The password of `admin` in Basic credentials; without one the administrator's methods are closed.
     public var adminPassword: Secret?
+    /// The moderation service whose tokens the moderators' methods take.
+    public var moderationDID: DID?
 
     public init(
         version: Bytes, serviceDID: DID, handleDomains: [Bytes], inviteCodeRequired: Bool = true,

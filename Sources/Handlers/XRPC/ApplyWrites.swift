@@ -44,9 +44,9 @@ struct ApplyWrites: Method {
             let collection: NSID = try fields.required("collection")
             switch type {
             case ApplyWrites.nsid + "#create":
-                self = .create(collection, try fields.optional("rkey"), try fields.object("value"))
+                self = .create(collection, try fields.optional("rkey"), try fields.record("value"))
             case ApplyWrites.nsid + "#update":
-                self = .update(RepoPath(collection, try fields.required("rkey")), try fields.object("value"))
+                self = .update(RepoPath(collection, try fields.required("rkey")), try fields.record("value"))
             case ApplyWrites.nsid + "#delete":
                 self = .delete(RepoPath(collection, try fields.required("rkey")))
             default: throw fields.wrong("$type", "must be #create, #update or #delete of \(ApplyWrites.nsid)")

@@ -123,7 +123,7 @@ public struct Fields {
     }
 
     /// A required object of any kind: a record.
-    public func object(_ name: StaticString) throws(Failure) -> Value {
+    public func record(_ name: StaticString) throws(Failure) -> Value {
         let raw = try value(name)
         guard case .map = raw else { throw wrong(name, "must be an object") }
         return raw
@@ -166,6 +166,18 @@ public struct Fields {
             objects.append(Fields(nsid: nsid, path: "\(path)/\(name)/\(index)", source: .object(raw)))
         }
         return objects
+    }
+
+    /// A required object, with its own getters.
+    public func object(_ name: StaticString) throws(Failure) -> Fields {
+        guard let object = try optionalObject(name) else { throw missing(name) }
+        return object
+    }
+
+    public func optionalObject(_ name: StaticString) throws(Failure) -> Fields? {
+        guard let raw = try raw(name) else { return nil }
+        guard case .map = raw else { throw wrong(name, "must be an object") }
+        return Fields(nsid: nsid, path: "\(path)/\(name)", source: .object(raw))
     }
 
     // MARK: Failures

@@ -33,7 +33,7 @@ public struct InviteStore: Sendable {
     public static let createdCountMax = 1_000
     public static let codeSizeMax = 320
 
-    private let database: any Database
+    let database: any Database
     private let entropy: Entropy
     private let prefix: Bytes
 
@@ -44,9 +44,10 @@ public struct InviteStore: Sendable {
         prefix = Bytes(host.map { $0 == 0x2E || $0 == 0x3A ? 0x2D : $0 })
     }
 
-    /// Makes `count` codes for each of `accounts`, in their order.
+    /// Makes `count` codes for each of `accounts`, in their order; `also` runs in the same transaction.
     public func create(
-        count: Int, usesMax: Int, for accounts: [Bytes], by creator: Bytes, now: Timestamp
+        count: Int, usesMax: Int, for accounts: [Bytes], by creator: Bytes, now: Timestamp,
+        also: (any Writer) throws -> Void = { _ in }
     ) throws -> [(account: Bytes, codes: [Bytes])] {
         var made: [(account: Bytes, codes: [Bytes])] = []
         for account in accounts {
@@ -65,6 +66,7 @@ public struct InviteStore: Sendable {
                         """)
                 }
             }
+            try also(writer)
         }
         return made
     }
@@ -118,41 +120,6 @@ public struct InviteStore: Sendable {
                     forAccount: did.bytes, createdBy: try row.text(3), createdAt: try row.timestamp(4), uses: used)
             }
         }
-    }
-
-    /// The newest codes with their uses, for the operator: at most `limit` of them, made before `moment` if that is
-    /// given.
-    public func newest(before moment: Timestamp? = nil, limit: Int) throws -> [InviteCode] {
-        let bound = moment ?? Timestamp(microseconds: .max)
-        return try database.read { reader in
-            let codes = try reader.all(
-                """
-                SELECT code, uses_left, disabled, for_account, created_by, created_at FROM invite_code
-                WHERE created_at < \(bound) ORDER BY created_at DESC, code LIMIT \(limit)
-                """
-            ) { row in
-                (
-                    code: try row.text(0), left: try row.integer(1), isDisabled: try row.bool(2),
-                    account: try row.text(3), creator: try row.text(4), at: try row.timestamp(5)
-                )
-            }
-            return try codes.map { code in
-                let uses = try reader.all(
-                    """
-                    SELECT used_by, used_at FROM invite_code_use WHERE code = \(code.code.asText)
-                    ORDER BY used_at, used_by
-                    """
-                ) { InviteCode.Use(by: try $0.text(0), at: try $0.timestamp(1)) }
-                return InviteCode(
-                    code: code.code, usesMax: code.left + uses.count, isDisabled: code.isDisabled,
-                    forAccount: code.account, createdBy: code.creator, createdAt: code.at, uses: uses)
-            }
-        }
-    }
-
-    /// Makes a code worthless for those who have not used it yet. False when there is none.
-    @discardableResult public func disable(_ code: Bytes) throws -> Bool {
-        try database.write { try $0.run("UPDATE invite_code SET disabled = 1 WHERE code = \(code.asText)") == 1 }
     }
 
     /// `host-with-dashes-xxxxx-xxxxx`: 50 random bits.

@@ -19,8 +19,8 @@ public struct AdminService: Sendable {
             sessions: AdminSessionStore(
                 database: service.database, password: settings[Settings.adminPassword], clock: service.clock,
                 entropy: service.entropy),
-            accounts: service.accounts, invites: service.invites, life: service.life, repos: service.repos,
-            events: service.events)
+            accounts: service.accounts, invites: service.invites, administration: service.administration,
+            repos: service.repos, events: service.events)
         let pages = AdminResponder(app: app)
         responder = { pages.respond(to: $0) }
     }

@@ -4,6 +4,7 @@ public import Base
 public import Hosting
 public import Identity
 internal import Lexicons
+public import Moderation
 internal import Net
 public import Repos
 public import Storage
@@ -23,6 +24,9 @@ public struct Service: Sendable {
     public let records: RecordStore
     public let blobs: BlobStore
     public let events: EventStore
+    public let administration: Administration
+    public let adminLog: AdminLog
+    public let reports: ReportDesk
     let lexicons: LexiconCatalog
     let lexiconUpdates: LexiconUpdates
     let serviceKeys: Keys
@@ -62,12 +66,32 @@ public struct Service: Sendable {
         lexiconUpdates = LexiconParts.updates(settings, database, resolver, clock)
         life = AccountLife(
             stores: AccountLife.Stores(
-                database: database, accounts: accounts, invites: invites, keys: keys, repos: repos, events: events),
+                database: database, accounts: accounts, invites: invites, keys: keys, repos: repos, events: events,
+                blobs: blobs),
             directory: directory, resolver: resolver, policy: HandlePolicy(domains: names.handleDomains),
             settings: AccountLife.Settings(
                 publicURL: names.publicURL, inviteCodeRequired: settings[Settings.inviteRequired],
                 rotationKey: serviceKeys.rotation),
             clock: clock, entropy: entropy, log: log)
+        adminLog = AdminLog(database: database, clock: clock)
+        administration = Administration(life: life, log: adminLog)
+        let client = Outbound.client(settings)
+        reports = ReportDesk(
+            reports: ReportStore(database: database, clock: clock), keys: keys, resolver: resolver,
+            labeler: Self.labeler(settings), send: { try client.send($0).status }, clock: clock, entropy: entropy,
+            log: log)
+    }
+
+    /// Who hears of reports: the report service, else the moderation service, else nobody.
+    private static func labeler(_ settings: Settings) -> ReportDesk.Labeler? {
+        let pairs = [
+            (settings[Settings.reportServiceDID], settings[Settings.reportServiceURL]),
+            (settings[Settings.moderationDID], settings[Settings.moderationURL]),
+        ]
+        for case (let did?, let url?) in pairs {
+            if let did = DID(did) { return ReportDesk.Labeler(did: did, url: url) }
+        }
+        return nil
     }
 
     /// Which of the 1,024 clocks of the TID specification this process is: processes that write at the same time

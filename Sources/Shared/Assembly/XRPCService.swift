@@ -1,6 +1,9 @@
 internal import ATProto
 internal import Accounts
 public import Base
+internal import Moderation
+internal import Net
+internal import Repos
 internal import Storage
 public import Web
 internal import XRPCHandlers
@@ -12,8 +15,9 @@ public struct XRPCService: Sendable {
     /// Where conf/nginx and conf/caddy have the blobs, behind `X-Accel-Redirect`.
     private static let blobInternalPath: Bytes = "/_blobs/"
 
-    /// Opens everything that `Service` does, and throws what it throws.
-    public init(_ settings: Settings, log: Log) throws {
+    /// Opens everything that `Service` does, and throws what it throws and `Settings.Invalid` for an AppView that can't
+    /// be asked.
+    public init(_ settings: Settings, log: Log, metrics: Metrics) throws {
         let service = try Service(settings, log: log)
         let tokens = SessionTokens(key: service.serviceKeys.sessions, service: service.serviceDID)
         let database: any Database = service.database
@@ -24,6 +28,7 @@ public struct XRPCService: Sendable {
             termsOfServiceURL: settings[Settings.termsOfServiceURL],
             contactEmail: settings[Settings.contactEmail], adminPassword: settings[Settings.adminPassword])
         surface.blobInternalPath = Self.blobInternalPath
+        surface.moderationDID = settings[Settings.moderationDID].flatMap { DID($0) }
         let app = XRPCApp(
             settings: surface,
             clock: service.clock, entropy: service.entropy, log: log,
@@ -34,8 +39,28 @@ public struct XRPCService: Sendable {
             appPasswords: AppPasswordStore(database: database, entropy: service.entropy), invites: service.invites,
             preferences: PreferenceStore(database: database), keys: service.keys, resolver: service.resolver,
             life: service.life, repos: service.repos, records: service.records, blobs: service.blobs,
+            upstream: try Self.upstream(settings), takedowns: TakedownStore(database: database),
+            labels: LabelStore(database: database), administration: service.administration, reports: service.reports,
             lexicons: service.lexicons, lexiconUpdates: service.lexiconUpdates)
+        metrics.register { [metrics = app.upstream.metrics] in metrics.write(to: &$0) }
         let home = HomeResponder(app: app)
         responder = { home.respond(to: $0) }
+    }
+
+    private static func upstream(_ settings: Settings) throws -> Upstream {
+        let client = Outbound.client(settings)
+        var appView: Upstream.AppView?
+        if let origin = settings[Settings.appViewURL], let text = settings[Settings.appViewDID] {
+            do throws(HTTPClientError) { try client.check(origin) } catch {
+                throw Settings.Invalid(problems: ["\(Settings.appViewURL.key) can't be asked: \(error)"])
+            }
+            guard let did = DID(text) else {
+                throw Settings.Invalid(problems: ["\(Settings.appViewDID.key) is not a DID"])
+            }
+            appView = Upstream.AppView(did: did, origin: origin, imageURL: settings[Settings.appViewImageURL])
+        }
+        // A quarter of the threads never waits for others.
+        let lanes = settings[Settings.threads] * 3 / 4
+        return Upstream(appView: appView, lanes: lanes) { request throws(HTTPClientError) in try client.open(request) }
     }
 }

@@ -112,6 +112,15 @@ public struct Settings: Sendable {
         }
         needs(Self.smtpURL, Self.mailFrom)
         needs(Self.appViewURL, Self.appViewDID)
+        needs(Self.appViewDID, Self.appViewURL)
+        needs(Self.appViewImageURL, Self.appViewURL)
+        if let image = self[Self.appViewImageURL]?.description, !image.contains("{did}") || !image.contains("{cid}") {
+            found.append("SKYSTEAD_APPVIEW_IMAGE_URL must have {did} and {cid} in it")
+        }
+        needs(Self.moderationDID, Self.moderationURL)
+        needs(Self.moderationURL, Self.moderationDID)
+        needs(Self.reportServiceDID, Self.reportServiceURL)
+        needs(Self.reportServiceURL, Self.reportServiceDID)
         needs(Self.s3Endpoint, Self.s3Bucket)
         needs(Self.s3Endpoint, Self.s3AccessKeyID)
         needs(Self.s3Endpoint, Self.s3SecretAccessKey)

@@ -107,10 +107,34 @@ extension Settings {
         "SKYSTEAD_PLC_URL", .requiredURL, default: "https://plc.directory",
         help: "The PLC directory that new identities are registered with.")
     public static let appViewURL = Setting(
-        "SKYSTEAD_APPVIEW_URL", .url(["https", "http"]), default: nil, reserved: true,
-        help: "The AppView that app.bsky.* calls are passed on to.")
+        "SKYSTEAD_APPVIEW_URL", .url(["https", "http"]), default: nil,
+        help: """
+            The origin of the AppView that calls are passed on to which no method here answers, those of app.bsky \
+            above all. Without it only calls that name a service themselves (atproto-proxy) are passed on.
+            """)
     public static let appViewDID = Setting(
-        "SKYSTEAD_APPVIEW_DID", .did, default: nil, reserved: true, help: "The DID of that AppView.")
+        "SKYSTEAD_APPVIEW_DID", .did, default: nil,
+        help: "The DID of that AppView, which the tokens for it name, such as did:web:api.bsky.app.")
+    public static let appViewImageURL = Setting(
+        "SKYSTEAD_APPVIEW_IMAGE_URL", .text, default: nil,
+        help: """
+            Where that AppView has the pictures of posts, with {size}, {did} and {cid} in it, such as \
+            https://cdn.bsky.app/img/{size}/plain/{did}/{cid}@jpeg. It is for posts that the AppView has not seen \
+            yet. Without it their pictures come from here.
+            """)
+    public static let moderationDID = Setting(
+        "SKYSTEAD_MODERATION_DID", .did, default: nil,
+        help: """
+            A moderation service that may look at accounts and take them, their records and blobs down, by tokens that \
+            it signs. Reports are passed on to it.
+            """)
+    public static let moderationURL = Setting(
+        "SKYSTEAD_MODERATION_URL", .url(["https", "http"]), default: nil, help: "Where that service is.")
+    public static let reportServiceDID = Setting(
+        "SKYSTEAD_REPORT_SERVICE_DID", .did, default: nil,
+        help: "Another service that reports are passed on to, in place of the moderation service.")
+    public static let reportServiceURL = Setting(
+        "SKYSTEAD_REPORT_SERVICE_URL", .url(["https", "http"]), default: nil, help: "Where that one is.")
     public static let crawlers = Setting(
         "SKYSTEAD_CRAWLERS", .urls, default: "", reserved: true,
         help: "Relays that are told when there is something new.")
@@ -180,8 +204,9 @@ extension Settings {
         (
             "The network",
             [
-                plcURL, appViewURL, appViewDID, crawlers, extraCAFile, hostOverrides, allowPrivateHosts, dnsServers,
-                smtpURL, mailFrom,
+                plcURL, appViewURL, appViewDID, appViewImageURL, moderationDID, moderationURL, reportServiceDID,
+                reportServiceURL, crawlers, extraCAFile, hostOverrides, allowPrivateHosts, dnsServers, smtpURL,
+                mailFrom,
             ]
         ),
         ("Object storage", [s3Endpoint, s3Bucket, s3Region, s3AccessKeyID, s3SecretAccessKey]),

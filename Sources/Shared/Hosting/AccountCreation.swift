@@ -86,7 +86,7 @@ extension AccountLife {
             throw HostingError.unproved(did)
         }
         if policy.domain(of: request.handle) != nil {
-            try policy.checkLocal(request.handle)
+            try checkLocal(request.handle)
         } else {
             try policy.checkForeign(request.handle)
             // A handle of another domain is the account's if it names the DID that moves in.

@@ -59,7 +59,7 @@ enum BuiltIn {
     static let createdAt = Schema.text(.datetime)
 
     static let strongRef = Named(
-        "com.atproto.repo.strongRef", .fields(["uri": .text(.atURI), "cid": .text(.cid)]))
+        References.strongRef, .fields(["uri": .text(.atURI), "cid": .text(.cid)]))
 
     static let selfLabel = Named("com.atproto.label.defs#selfLabel", .fields(["val": .text(sizeMax: 128)]))
     static let selfLabels = Named(
@@ -88,22 +88,22 @@ enum BuiltIn {
     private static let picture = Schema.file(["image/*"], sizeMax: 2_000_000)
 
     static let image = Named(
-        "app.bsky.embed.images#image",
+        Embeds.images + "#image",
         .fields(["image": picture, "alt": .text()], optional: ["aspectRatio": aspectRatio.schema]))
     static let images = Named(
-        "app.bsky.embed.images", .fields(["images": .list(of: image.schema, countMax: 4)]))
+        Embeds.images, .fields(["images": .list(of: image.schema, countMax: 4)]))
 
     static let galleryImage = Named(
-        "app.bsky.embed.gallery#image",
+        Embeds.gallery + "#image",
         .fields(["image": picture, "alt": .text(), "aspectRatio": aspectRatio.schema]))
     static let gallery = Named(
-        "app.bsky.embed.gallery", .fields(["items": .list(of: .one(of: [galleryImage]), countMax: 20)]))
+        Embeds.gallery, .fields(["items": .list(of: .one(of: [galleryImage]), countMax: 20)]))
 
     static let caption = Named(
-        "app.bsky.embed.video#caption",
+        Embeds.video + "#caption",
         .fields(["lang": .text(.language), "file": .file(["text/vtt"], sizeMax: 20_000)]))
     static let video = Named(
-        "app.bsky.embed.video",
+        Embeds.video,
         .fields(
             ["video": .file(["video/mp4"], sizeMax: 300_000_000)],
             optional: [
@@ -112,18 +112,18 @@ enum BuiltIn {
             ]))
 
     static let card = Named(
-        "app.bsky.embed.external#external",
+        Embeds.external + "#external",
         .fields(
             ["uri": .text(.uri), "title": .text(), "description": .text()],
             optional: [
                 "thumb": .file(["image/*"], sizeMax: 1_000_000), "associatedRefs": .list(of: strongRef.schema),
             ]))
-    static let external = Named("app.bsky.embed.external", .fields(["external": card.schema]))
+    static let external = Named(Embeds.external, .fields(["external": card.schema]))
 
-    static let quote = Named("app.bsky.embed.record", .fields(["record": strongRef.schema]))
+    static let quote = Named(Embeds.record, .fields(["record": strongRef.schema]))
     private static let media = [images, video, gallery, external]
     static let quoteWithMedia = Named(
-        "app.bsky.embed.recordWithMedia", .fields(["record": quote.schema, "media": .one(of: media)]))
+        Embeds.recordWithMedia, .fields(["record": quote.schema, "media": .one(of: media)]))
     static let embed = Schema.one(of: media + [quote, quoteWithMedia])
 
     // MARK: Posts and what goes with them

@@ -26,10 +26,12 @@ public struct RepoState: Sendable {
         self.status = status
     }
 
-    /// Throws `RepoError.repoNotFound`.
+    /// Throws `RepoError.repoNotFound`, also for one that is deleted and whose rows are still being removed.
     static func find(_ did: DID, _ reader: any Reader) throws -> RepoState {
         let state = try reader.first(
-            "SELECT id, did, rev, commit_cid, data_cid, status FROM repo WHERE did = \(did.sql)", RepoState.init)
+            """
+            SELECT id, did, rev, commit_cid, data_cid, status FROM repo WHERE did = \(did.sql) AND status <> 'deleted'
+            """, RepoState.init)
         guard let state else { throw RepoError.repoNotFound(did) }
         return state
     }
