@@ -41,6 +41,7 @@ let package = Package(
         .shared("Mail", ["ATProto", "Base", "Crypto", "Net", "Storage", "Web"]),
         .shared("Repos", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Relays", ["ATProto", "Base", "Net", "Storage"]),
+        .shared("Lexicons", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Moderation", ["ATProto", "Base", "Storage"]),
         .shared(
             "Hosting",
@@ -53,7 +54,9 @@ let package = Package(
         .target(
             name: "XRPCHandlers",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net", "Repos", "Web",
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Lexicons", "Moderation", "Net",
+                "Repos",
+                "Web",
             ],
             path: "Sources/Handlers/XRPC"),
         .target(
@@ -71,8 +74,8 @@ let package = Package(
         .shared(
             "Assembly",
             [
-                "ATProto", "Accounts", "AdminHandlers", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Mail",
-                "Moderation", "Net", "Relays", "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Lexicons",
+                "Mail", "Moderation", "Net", "Relays", "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
             ]),
         .executableTarget(
             name: "skystead-fcgi", dependencies: ["Assembly", "Base", "FastCGI", "Web"], path: "Sources/FCGIHost/Host"),
@@ -145,6 +148,9 @@ let package = Package(
 
         // MARK: Tests of Relays
         .testTarget(name: "RelaysTests", dependencies: ["Base", "Net", "Relays", "Storage", "TestSupport"]),
+        // MARK: Tests of Lexicons
+        .testTarget(
+            name: "LexiconsTests", dependencies: ["ATProto", "Base", "Crypto", "Lexicons", "Storage", "TestSupport"]),
 
         // MARK: Tests of Moderation
         .testTarget(
@@ -154,9 +160,9 @@ let package = Package(
         .testTarget(
             name: "XRPCTests",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Mail", "Moderation", "Net", "Repos",
-                "Storage",
-                "TestSupport", "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "Base", "Crypto", "ExchangeSupport", "FastCGI", "Hosting", "Identity",
+                "Lexicons",
+                "Mail", "Moderation", "Net", "Repos", "Storage", "TestSupport", "Web", "XRPCHandlers",
             ]),
 
         // MARK: Tests of the administrator's pages
@@ -172,13 +178,14 @@ let package = Package(
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
         .testTarget(
-            name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Identity", "Net", "Web"],
+            name: "FuzzTests",
+            dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Identity", "Lexicons", "Net", "Web"],
             path: "Tests/FuzzTests"),
         .executableTarget(
             name: "bench-stream", dependencies: ["Base", "CSystem", "Net", "Stream"], path: "Tests/Bench/Stream"),
         .testTarget(name: "TidyTests"),
         .executableTarget(
-            name: "bench-core", dependencies: ["ATProto", "Base", "Crypto"], path: "Tests/Bench/Core"),
+            name: "bench-core", dependencies: ["ATProto", "Base", "Crypto", "Lexicons"], path: "Tests/Bench/Core"),
     ],
     swiftLanguageModes: [.v6]
 )

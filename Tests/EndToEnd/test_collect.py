@@ -99,13 +99,34 @@ class CollectTests(unittest.TestCase):
                         with self.assertRaises(RuntimeError):
                             stack.tool("blobs", "restore", *words)
 
+    def test_lexicons_that_nobody_wants(self):
+        for database in ("sqlite", "postgres"):
+            with self.subTest(database=database), Stack(database=database) as stack:
+                done = self.collect(stack, "lexicons")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn("lexicons.done resolved=0 failed=0", done.stderr)
+
+    def test_lexicons_that_cannot_be_had(self):
+        with Stack() as stack:
+            account = {"handle": "alice.test", "email": "a@example.com", "password": "long enough"}
+            token = json.loads(stack.call("com.atproto.server.createAccount", account)[2])["accessJwt"]
+            record = {"repo": "alice.test", "collection": "com.example.thing", "record": {"n": 1}}
+            status, _, answer = stack.call("com.atproto.repo.createRecord", record, token)
+            self.assertEqual((status, json.loads(answer)["validationStatus"]), (200, "unknown"))
+            # Nobody answers at this address: the lexicon is wanted, and stays so.
+            stack.environment["SKYSTEAD_DNS_SERVERS"] = "127.0.0.1:1"
+            done = self.collect(stack, "lexicons")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("lexicons.done resolved=0 failed=1", done.stderr)
+            self.assertIn("lexicons.done resolved=0 failed=0", self.collect(stack, "lexicons").stderr)
+
     def test_wrong_words(self):
         with Stack() as stack:
             for words in ([], ["collect", "now"], ["nothing"]):
                 with self.subTest(words=words):
                     done = self.collect(stack, *words)
                     self.assertEqual(done.returncode, 64)
-                    self.assertIn("skystead-worker stream | collect | notify-crawlers | mail", done.stderr)
+                    self.assertIn("skystead-worker stream | collect | notify-crawlers | mail | lexicons", done.stderr)
 
     def test_without_a_database(self):
         with Stack() as stack:

@@ -202,6 +202,12 @@ class Stack:
             return json.load(answer)["verificationMethods"]["atproto"]
 
 
+def record_key(number):
+    """A TID that is the test's own: `number`, below 2^60, in the alphabet that sorts."""
+    digits = "234567abcdefghijklmnopqrstuvwxyz"
+    return "3" + "".join(digits[number >> 5 * place & 31] for place in reversed(range(12)))
+
+
 def wait_until(condition, seconds=20, what="a condition"):
     """For what another process does in its own time: asks again until `condition` holds, or raises."""
     deadline = time.monotonic() + seconds

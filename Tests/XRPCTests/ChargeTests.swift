@@ -2,6 +2,7 @@ import ATProto
 import Base
 import Foundation
 import Hosting
+import Lexicons
 import Repos
 import Storage
 import TestSupport
@@ -19,7 +20,8 @@ import XRPCHandlers
         let token: String
 
         init(_ engine: Engine) throws {
-            world = try World(engine, limits: true)
+            // That a lexicon is wanted is a row of its own, now and then.
+            world = try World(engine, limits: true, policy: try LexiconPolicy(["com.example=off"]))
             let made = try world.call(
                 .post, "com.atproto.server.createAccount",
                 json: #"{"handle":"alice.home.test","email":"alice@example.com","password":"correct horse"}"#)

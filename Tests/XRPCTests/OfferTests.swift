@@ -1,5 +1,4 @@
 import Base
-import Foundation
 import Testing
 
 @testable import XRPCHandlers
@@ -9,7 +8,6 @@ import Testing
     static let notOffered: [String: String] = [
         "com.atproto.admin.sendEmail": "needs mail: not in this version",
         "com.atproto.label.subscribeLabels": "a labeler's WebSocket; queryLabels has the few labels of a home",
-        "com.atproto.lexicon.": "schemas are resolved where records are checked",
         "com.atproto.temp.dereferenceScope": "of an entryway: this server gives out no references to scopes",
         "com.atproto.temp.requestPhoneVerification": "this server asks nobody for a telephone number",
         "com.atproto.sync.getHostStatus": "a relay's: this server consumes from nobody",
@@ -20,15 +18,7 @@ import Testing
     ]
 
     /// Methods of the lexicons under `com/atproto`, subscriptions included.
-    static let known: [String] = {
-        let root = Lexicons.folder.appending(path: "com/atproto")
-        let files = FileManager.default.enumerator(atPath: root.path)?.compactMap { $0 as? String } ?? []
-        return files.filter { $0.hasSuffix(".json") }.compactMap { file in
-            let nsid = "com.atproto." + file.dropLast(5).split(separator: "/").joined(separator: ".")
-            let type = (try? Lexicons.main(nsid))?["type"] as? String
-            return ["query", "procedure", "subscription"].contains(type) ? nsid : nil
-        }.sorted()
-    }()
+    static let known = Published.methods(under: "com.atproto.")
 
     static func reason(_ nsid: String) -> String? {
         notOffered.first { $0.key == nsid || ($0.key.hasSuffix(".") && nsid.hasPrefix($0.key)) }?.value

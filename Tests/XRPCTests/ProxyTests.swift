@@ -423,7 +423,9 @@ import XRPCHandlers
         #expect(asked.deadlineMilliseconds == 5_000)
         // A feed that is kept here.
         let made = try home.write(
-            "app.bsky.feed.generator", #"{"$type":"app.bsky.feed.generator","did":"did:web:own.example.com"}"#)
+            "app.bsky.feed.generator",
+            #"{"$type":"app.bsky.feed.generator","did":"did:web:own.example.com","displayName":"Own","#
+                + #""createdAt":"2025-06-15T12:00:00.000Z"}"#)
         _ = try home.call(.get, "app.bsky.feed.getFeed?feed=at://alice.home.test/app.bsky.feed.generator/\(made.rkey)")
         #expect(try home.lastRequest().claims["aud"] == "did:web:own.example.com")
     }

@@ -5,12 +5,14 @@ import Crypto
 import Foundation
 import Hosting
 import Identity
+import Lexicons
 import Mail
 import Moderation
 import Net
 import Repos
 import Storage
 import TestSupport
+import Testing
 import Web
 import XRPCHandlers
 
@@ -29,7 +31,8 @@ struct World {
     static let rotationKey = Secret([UInt8](repeating: 5, count: 32))
 
     init(
-        _ engine: Engine, limits: Bool = false, invites: Bool = false, appView: Upstream.AppView? = nil, lanes: Int = 4
+        _ engine: Engine, limits: Bool = false, invites: Bool = false, appView: Upstream.AppView? = nil, lanes: Int = 4,
+        policy: LexiconPolicy = .standard
     ) throws {
         test = try engine.migrated()
         blobs = try TestDirectory()
@@ -98,7 +101,11 @@ struct World {
             reports: ReportDesk(
                 reports: ReportStore(database: database, clock: clock), keys: keys, resolver: resolver,
                 labeler: ReportDesk.Labeler(did: Self.moderation, url: "https://mod.example.com"),
-                send: { [network] in try network.send($0) }, clock: clock, entropy: entropy, log: log))
+                send: { [network] in try network.send($0) }, clock: clock, entropy: entropy, log: log),
+            lexicons: LexiconCatalog(store: LexiconStore(database: database), policy: policy, clock: clock),
+            lexiconUpdates: LexiconUpdates(
+                store: LexiconStore(database: database), resolver: LexiconResolver(network: network.lexicons(resolver)),
+                clock: clock))
     }
 
     /// The moderation service that this server trusts.
@@ -145,7 +152,15 @@ struct World {
             body: BytesBody(Bytes(body)))
     }
 
-    func respond(_ request: Request) -> Response { HomeResponder(app: app).respond(to: request) }
+    /// The answer, held against the method's lexicon.
+    func respond(_ request: Request) -> Response {
+        let response = HomeResponder(app: app).respond(to: request)
+        if request.path.starts(with: "/xrpc/"), request.method == .get || request.method == .post {
+            let nsid = request.path.from(6)
+            if let fault = Contract.fault(nsid, response) { Issue.record("\(nsid) \(response.status): \(fault)") }
+        }
+        return response
+    }
 
     /// A JSON call and its answer's body.
     func call(

@@ -80,6 +80,7 @@ struct GetAccountInfo: Method {
     static let nsid: Bytes = "com.atproto.admin.getAccountInfo"
     static let kind = MethodKind.query
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
     typealias Input = RepoParameters
 
     static func run(_ call: Call<Self>) throws -> AccountView {
@@ -93,6 +94,7 @@ struct GetAccountInfos: Method {
     static let nsid: Bytes = "com.atproto.admin.getAccountInfos"
     static let kind = MethodKind.query
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let dids: [DID]
@@ -125,6 +127,7 @@ struct SearchAccounts: Method {
     static let nsid: Bytes = "com.atproto.admin.searchAccounts"
     static let kind = MethodKind.query
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let email: Bytes?
@@ -171,6 +174,7 @@ struct GetInviteCodes: Method {
     static let nsid: Bytes = "com.atproto.admin.getInviteCodes"
     static let kind = MethodKind.query
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let order: InviteOrder
@@ -225,6 +229,7 @@ struct DisableInviteCodes: Method {
     static let nsid: Bytes = "com.atproto.admin.disableInviteCodes"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let codes: [Bytes]
@@ -265,6 +270,7 @@ struct EnableAccountInvites: Method {
     static let nsid: Bytes = "com.atproto.admin.enableAccountInvites"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
     typealias Input = InvitePermission
 
     static func run(_ call: Call<Self>) throws -> NoOutput {
@@ -280,6 +286,7 @@ struct DisableAccountInvites: Method {
     static let nsid: Bytes = "com.atproto.admin.disableAccountInvites"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
     typealias Input = InvitePermission
 
     static func run(_ call: Call<Self>) throws -> NoOutput {
@@ -297,6 +304,7 @@ struct UpdateAccountHandle: Method {
     static let nsid: Bytes = "com.atproto.admin.updateAccountHandle"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let did: DID
@@ -320,6 +328,7 @@ struct UpdateAccountEmail: Method {
     static let nsid: Bytes = "com.atproto.admin.updateAccountEmail"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let account: ATIdentifier
@@ -343,6 +352,7 @@ struct UpdateAccountPassword: Method {
     static let nsid: Bytes = "com.atproto.admin.updateAccountPassword"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let did: DID
@@ -366,6 +376,7 @@ struct UpdateAccountSigningKey: Method {
     static let nsid: Bytes = "com.atproto.admin.updateAccountSigningKey"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let did: DID
@@ -391,6 +402,7 @@ struct AdminDeleteAccount: Method {
     static let nsid: Bytes = "com.atproto.admin.deleteAccount"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
     typealias Input = RepoParameters
 
     static func run(_ call: Call<Self>) throws -> NoOutput {
@@ -405,6 +417,7 @@ struct RevokeAccountCredentials: Method {
     static let nsid: Bytes = "com.atproto.temp.revokeAccountCredentials"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let account: ATIdentifier
@@ -424,6 +437,7 @@ struct AddReservedHandle: Method {
     static let nsid: Bytes = "com.atproto.temp.addReservedHandle"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let handle: Bytes

@@ -3,6 +3,7 @@ public import Accounts
 public import Base
 public import Hosting
 public import Identity
+public import Lexicons
 public import Moderation
 public import Repos
 public import Web
@@ -29,6 +30,8 @@ public struct XRPCApp: Sendable {
     public let records: RecordStore
     public let blobs: BlobStore
     public let imports: RepoImporter
+    public let lexicons: LexiconCatalog
+    public let lexiconUpdates: LexiconUpdates
     public let upstream: Upstream
     public let takedowns: TakedownStore
     public let labels: LabelStore
@@ -40,8 +43,8 @@ public struct XRPCApp: Sendable {
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
         keys: KeyStore, resolver: Resolver, life: AccountLife, mail: AccountMail, repos: RepoStore,
         records: RecordStore, blobs: BlobStore, imports: RepoImporter, upstream: Upstream, takedowns: TakedownStore,
-        labels: LabelStore,
-        administration: Administration, reports: ReportDesk
+        labels: LabelStore, administration: Administration, reports: ReportDesk, lexicons: LexiconCatalog,
+        lexiconUpdates: LexiconUpdates
     ) {
         self.settings = settings
         self.clock = clock
@@ -61,6 +64,8 @@ public struct XRPCApp: Sendable {
         self.records = records
         self.blobs = blobs
         self.imports = imports
+        self.lexicons = lexicons
+        self.lexiconUpdates = lexiconUpdates
         self.upstream = upstream
         self.takedowns = takedowns
         self.labels = labels

@@ -16,6 +16,7 @@ struct UploadBlob: Method {
     static let kind = MethodKind.procedure
     /// A service too, in the account's name: that is how processed video comes back.
     static let access = XRPCAccess.accountOrService(.any, even: .deactivated, method: nsid)
+    static let scope = OAuthRule.blob
     static let body = BodyRule.stream
 
     /// Bytes that are read at once.
@@ -67,6 +68,7 @@ struct ListMissingBlobs: Method {
     static let nsid: Bytes = "com.atproto.repo.listMissingBlobs"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let limit: Int
@@ -111,6 +113,7 @@ struct GetBlob: Method {
     static let nsid: Bytes = "com.atproto.sync.getBlob"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID
@@ -160,6 +163,7 @@ struct ListBlobs: Method {
     static let nsid: Bytes = "com.atproto.sync.listBlobs"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID

@@ -31,6 +31,7 @@ struct RequestEmailConfirmation: Method {
     static let nsid: Bytes = "com.atproto.server.requestEmailConfirmation"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.account(.email, .manage)
 
     static func charges(_ call: Call<Self>) -> [Charge] {
         [Charge(RateLimit.requestEmailConfirmation, key: call.caller.did.bytes)]
@@ -47,6 +48,7 @@ struct ConfirmEmail: Method {
     static let nsid: Bytes = "com.atproto.server.confirmEmail"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.account(.email, .manage)
 
     struct Input: XRPCInput {
         let email: Bytes
@@ -69,6 +71,7 @@ struct RequestEmailUpdate: Method {
     static let nsid: Bytes = "com.atproto.server.requestEmailUpdate"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.full, even: .deactivated)
+    static let scope = OAuthRule.refused
 
     struct Output: XRPCOutput {
         let tokenRequired: Bool
@@ -94,6 +97,7 @@ struct UpdateEmail: Method {
     static let nsid: Bytes = "com.atproto.server.updateEmail"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.full, even: .deactivated)
+    static let scope = OAuthRule.refused
 
     struct Input: XRPCInput {
         let email: Bytes
@@ -120,6 +124,7 @@ struct RequestPasswordReset: Method {
     static let nsid: Bytes = "com.atproto.server.requestPasswordReset"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let email: Bytes
@@ -142,6 +147,7 @@ struct ResetPassword: Method {
     static let nsid: Bytes = "com.atproto.server.resetPassword"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let token: Bytes
@@ -168,6 +174,7 @@ struct RequestAccountDelete: Method {
     static let nsid: Bytes = "com.atproto.server.requestAccountDelete"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.full, even: .deactivated)
+    static let scope = OAuthRule.refused
 
     static func charges(_ call: Call<Self>) -> [Charge] {
         [Charge(RateLimit.requestAccountDelete, key: call.caller.did.bytes)]
@@ -184,6 +191,7 @@ struct DeleteAccount: Method {
     static let nsid: Bytes = "com.atproto.server.deleteAccount"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let did: DID

@@ -122,6 +122,24 @@ public struct Fields {
         return raw
     }
 
+    /// A required object of any kind: a record.
+    public func record(_ name: StaticString) throws(Failure) -> Value {
+        let raw = try value(name)
+        guard case .map = raw else { throw wrong(name, "must be an object") }
+        return raw
+    }
+
+    /// The objects of a required array, each of which says its `$type`.
+    public func unions(_ name: StaticString, countMax: Int = itemCountMax) throws(Failure) -> [Value] {
+        guard let raws = try items(name, countMax: countMax) else { throw missing(name) }
+        for (index, raw) in raws.enumerated() {
+            guard case .map = raw, raw["$type"]?.text != nil else {
+                throw wrong(name, index: index, "must be an object which includes the \"$type\" property")
+            }
+        }
+        return raws
+    }
+
     public func optionalValue(_ name: StaticString) throws(Failure) -> Value? { try raw(name) }
 
     /// Every item of an array; of a query, every value that `name` was given. Empty when it is absent.

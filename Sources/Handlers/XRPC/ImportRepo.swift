@@ -9,6 +9,7 @@ struct ImportRepo: Method {
     static let nsid: Bytes = "com.atproto.repo.importRepo"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.full, even: .deactivated)
+    static let scope = OAuthRule.account(.repo, .manage)
     static let body = BodyRule.stream
 
     static func charges(_ call: Call<Self>) -> [Charge] {

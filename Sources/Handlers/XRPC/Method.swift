@@ -14,6 +14,8 @@ public protocol Method: Sendable {
     static var nsid: Bytes { get }
     static var kind: MethodKind { get }
     static var access: XRPCAccess<Caller> { get }
+    /// What an OAuth client's token must grant. Without a default: each method says it.
+    static var scope: OAuthRule { get }
     static var body: BodyRule { get }
 
     /// What the call costs, known once caller and input are. Charged before `run`, or by it.
@@ -127,12 +129,50 @@ extension XRPCAccess where Caller == Anonymous {
     public static var anyone: XRPCAccess { XRPCAccess(rule: "anyone", isPrivate: false) { _, _ in Anonymous() } }
 }
 
+/// What the access token of an OAuth client must grant for a method to take it, beyond `atproto`.
+/// https://atproto.com/specs/permission; the rows are those of specs/pds.md §1.
+///
+/// Declared here so that a method's whole row is in one place. Such tokens are not issued yet, so that nothing asks.
+public enum OAuthRule: Sendable, Equatable {
+    public enum RepoAction: Sendable { case create, update, delete }
+    public enum AccountPart: Sendable { case email, repo, status }
+    public enum AccountAction: Sendable { case read, manage }
+    public enum IdentityPart: Sendable {
+        case handle
+        /// `identity:*`: the DID's operations too.
+        case everything
+    }
+
+    /// No account is asked for, and no token looked at.
+    case none
+    /// Any token.
+    case any
+    /// No token: only who has the account's password may.
+    case refused
+    /// `repo:<collection>` with each of these actions, for the collection of the call.
+    case repo([RepoAction])
+    /// The same for every write in the call, with its own action.
+    case eachWrite
+    /// `blob:<type>` for the type of what is uploaded.
+    case blob
+    /// `rpc:<method>?aud=<service>` for this method, at the service that it is passed on to otherwise.
+    case rpcItself
+    /// The same for the method and the audience that the call asks a token for.
+    case rpcAskedFor
+    /// `account:<part>?action=<action>`.
+    case account(AccountPart, AccountAction)
+    /// `identity:<part>`.
+    case identity(IdentityPart)
+}
+
 /// A method with its types erased, as the table holds it.
 public struct XRPCRoute: Sendable {
     public let nsid: Bytes
     public let kind: MethodKind
     /// Who may call it, in words.
     public let rule: String
+    /// What an OAuth client's token must grant.
+    public let scope: OAuthRule
     public let body: BodyRule
     let isPrivate: Bool
     /// Makes the input and drops it: what the tests use to hold the types against the lexicons.
@@ -144,6 +184,7 @@ public struct XRPCRoute: Sendable {
         nsid = M.nsid
         kind = M.kind
         rule = M.access.rule
+        scope = M.scope
         body = M.body
         isPrivate = M.access.isPrivate
         decode = { (fields) throws(Failure) in _ = try M.Input(fields) }

@@ -17,6 +17,7 @@ struct CreateReport: Method {
     static let kind = MethodKind.procedure
     /// Also for those who are taken down: it is how they appeal.
     static let access = XRPCAccess.account(.any, even: [.deactivated, .takenDown])
+    static let scope = OAuthRule.rpcItself
 
     struct Input: XRPCInput {
         let reasonType: Bytes
@@ -94,6 +95,7 @@ struct QueryLabels: Method {
     static let nsid: Bytes = "com.atproto.label.queryLabels"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     /// Labels that one call looks at. A page may be short, or empty, and have a cursor.
     static let searchedMax = 2_000
@@ -157,6 +159,7 @@ struct FetchLabels: Method {
     static let nsid: Bytes = "com.atproto.temp.fetchLabels"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let since: Int

@@ -18,6 +18,7 @@ struct RequestPlcOperationSignature: Method {
     static let nsid: Bytes = "com.atproto.identity.requestPlcOperationSignature"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.full, even: [.deactivated, .takenDown])
+    static let scope = OAuthRule.identity(.everything)
 
     static func charges(_ call: Call<Self>) -> [Charge] {
         [Charge(RateLimit.requestPlcOperationSignature, key: call.caller.did.bytes)]
@@ -34,6 +35,7 @@ struct SignPlcOperation: Method {
     static let nsid: Bytes = "com.atproto.identity.signPlcOperation"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.full, even: [.deactivated, .takenDown])
+    static let scope = OAuthRule.identity(.everything)
 
     /// Keys, names or services in one operation; the directory itself takes ten at most.
     static let countMax = 10
@@ -129,11 +131,15 @@ struct SubmitPlcOperation: Method {
     static let nsid: Bytes = "com.atproto.identity.submitPlcOperation"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.identity(.everything)
 
     struct Input: XRPCInput {
         let operation: Value
 
-        init(_ fields: Fields) throws(Failure) { operation = try fields.value("operation") }
+        init(_ fields: Fields) throws(Failure) {
+            _ = try fields.object("operation")
+            operation = try fields.value("operation")
+        }
     }
 
     static func charges(_ call: Call<Self>) -> [Charge] {

@@ -3,6 +3,7 @@ internal import Accounts
 internal import Base
 internal import Hosting
 internal import Identity
+internal import Lexicons
 internal import Repos
 internal import Web
 
@@ -34,6 +35,11 @@ extension XRPCApp {
         try repos.apply(writes, to: grant.did, expecting: commit, alongside: { try bill.pay(in: $0) })
     }
 
+    /// Where a new record goes when its caller leaves the key open: under the one that its type has, else a new one.
+    func path(_ collection: NSID, _ key: RecordKey?) throws -> RepoPath {
+        RepoPath(collection, try key ?? lexicons.onlyKey(of: collection) ?? repos.newRecordKey())
+    }
+
     /// Whose records `repo` names. A DID is not looked up: the stores show those of active repositories only.
     func did(of repo: ATIdentifier) throws -> DID? {
         if case .did(let did) = repo { return did }
@@ -46,7 +52,7 @@ struct WrittenRecord: XRPCOutput {
     let uri: ATURI
     let cid: CID
     let commit: CommitInfo?
-    let validation: RecordCheck.Outcome
+    let validation: LexiconCatalog.Outcome
 
     func write(to writer: inout JSONWriter) {
         writer.beginObject()
@@ -55,6 +61,17 @@ struct WrittenRecord: XRPCOutput {
         writer.commit(commit)
         writer.field("validationStatus", optional: validation.status)
         writer.endObject()
+    }
+}
+
+extension LexiconCatalog.Outcome {
+    /// `validationStatus`; none when there was no check.
+    var status: Bytes? {
+        switch self {
+        case .valid: "valid"
+        case .unknown: "unknown"
+        case .skipped: nil
+        }
     }
 }
 
@@ -75,6 +92,7 @@ struct CreateRecord: Method {
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.writer(.any)
     static let paysInRun = true
+    static let scope = OAuthRule.repo([.create])
     static let body = BodyRule.record
 
     struct Input: XRPCInput {
@@ -90,7 +108,7 @@ struct CreateRecord: Method {
             collection = try fields.required("collection")
             rkey = try fields.optional("rkey")
             validate = try fields.optionalBool("validate")
-            record = try fields.value("record")
+            record = try fields.record("record")
             swapCommit = try fields.optional("swapCommit")
         }
     }
@@ -102,8 +120,8 @@ struct CreateRecord: Method {
     static func run(_ call: Call<Self>) throws -> WrittenRecord {
         let input = call.input
         let grant = try call.caller.grant(input.repo, call.app)
-        let path = RepoPath(input.collection, input.rkey ?? call.app.repos.newRecordKey())
-        let validation = try RecordCheck.check(input.record, in: input.collection, asked: input.validate)
+        let path = try call.app.path(input.collection, input.rkey)
+        let validation = try call.app.lexicons.check(input.record, at: path, asked: input.validate)
         let record = try RecordBlock(path, input.record)
         let outcome = try call.app.apply(
             [RecordWrite(path, .create(record))], grant, expecting: input.swapCommit, call.bill)
@@ -118,6 +136,7 @@ struct PutRecord: Method {
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.writer(.any)
     static let paysInRun = true
+    static let scope = OAuthRule.repo([.create, .update])
     static let body = BodyRule.record
 
     struct Input: XRPCInput {
@@ -132,7 +151,7 @@ struct PutRecord: Method {
             repo = try fields.required("repo")
             path = RepoPath(try fields.required("collection"), try fields.required("rkey"))
             validate = try fields.optionalBool("validate")
-            record = try fields.value("record")
+            record = try fields.record("record")
             let swap: CID?? = try fields.nullable("swapRecord")
             expectation = swap.map { $0.map { .record($0) } ?? .nothing } ?? .anything
             swapCommit = try fields.optional("swapCommit")
@@ -146,7 +165,7 @@ struct PutRecord: Method {
     static func run(_ call: Call<Self>) throws -> WrittenRecord {
         let input = call.input
         let grant = try call.caller.grant(input.repo, call.app)
-        let validation = try RecordCheck.check(input.record, in: input.path.collection, asked: input.validate)
+        let validation = try call.app.lexicons.check(input.record, at: input.path, asked: input.validate)
         let record = try RecordBlock(input.path, input.record)
         let outcome = try call.app.apply(
             [RecordWrite(input.path, .put(record), expecting: input.expectation)], grant,
@@ -162,6 +181,7 @@ struct DeleteRecord: Method {
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.writer(.any)
     static let paysInRun = true
+    static let scope = OAuthRule.repo([.delete])
 
     struct Input: XRPCInput {
         let repo: ATIdentifier
@@ -207,6 +227,7 @@ struct GetRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.getRecord"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let repo: ATIdentifier
@@ -259,6 +280,7 @@ struct ListRecords: Method {
     static let nsid: Bytes = "com.atproto.repo.listRecords"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let repo: ATIdentifier
@@ -318,6 +340,7 @@ struct DescribeRepo: Method {
     static let nsid: Bytes = "com.atproto.repo.describeRepo"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let repo: ATIdentifier

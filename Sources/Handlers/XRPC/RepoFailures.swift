@@ -139,7 +139,3 @@ extension BlobUploadError: XRPCReportable {
         }
     }
 }
-
-extension RecordInvalid: XRPCReportable {
-    var failure: Failure { Failure(.invalid, "InvalidRequest", "Invalid \(collection) record: \(problem)") }
-}

@@ -124,6 +124,7 @@ struct GetServiceAuth: Method {
     static let nsid: Bytes = "com.atproto.server.getServiceAuth"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: [.deactivated, .takenDown])
+    static let scope = OAuthRule.rpcAskedFor
 
     struct Input: XRPCInput {
         let audience: Bytes

@@ -17,6 +17,7 @@ struct CreateSession: Method {
     static let nsid: Bytes = "com.atproto.server.createSession"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let identifier: Bytes
@@ -61,6 +62,7 @@ struct RefreshSession: Method {
     static let nsid: Bytes = "com.atproto.server.refreshSession"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.refreshToken()
+    static let scope = OAuthRule.none
 
     static func run(_ call: Call<Self>) throws -> SessionOutput {
         let session = try call.app.sessions.refresh(id: call.caller.id, of: call.caller.did)
@@ -75,6 +77,7 @@ struct GetSession: Method {
     static let nsid: Bytes = "com.atproto.server.getSession"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.any
 
     static func run(_ call: Call<Self>) throws -> SessionOutput {
         SessionOutput(
@@ -88,6 +91,7 @@ struct DeleteSession: Method {
     static let nsid: Bytes = "com.atproto.server.deleteSession"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.refreshToken(allowExpired: true)
+    static let scope = OAuthRule.none
 
     static func run(_ call: Call<Self>) throws -> NoOutput {
         try call.app.sessions.revoke(id: call.caller.id)

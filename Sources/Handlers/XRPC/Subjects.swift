@@ -92,6 +92,7 @@ struct GetSubjectStatus: Method {
     static let nsid: Bytes = "com.atproto.admin.getSubjectStatus"
     static let kind = MethodKind.query
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let did: DID?
@@ -141,6 +142,7 @@ struct UpdateSubjectStatus: Method {
     static let nsid: Bytes = "com.atproto.admin.updateSubjectStatus"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let subject: Subject

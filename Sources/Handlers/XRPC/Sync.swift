@@ -63,6 +63,7 @@ struct GetRepo: Method {
     static let nsid: Bytes = "com.atproto.sync.getRepo"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID
@@ -85,6 +86,7 @@ struct GetCheckout: Method {
     static let nsid: Bytes = "com.atproto.sync.getCheckout"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
     typealias Input = RepoParameters
 
     static func run(_ call: Call<Self>) throws -> Response {
@@ -98,6 +100,7 @@ struct GetRecordProof: Method {
     static let nsid: Bytes = "com.atproto.sync.getRecord"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID
@@ -120,6 +123,7 @@ struct GetBlocks: Method {
     static let nsid: Bytes = "com.atproto.sync.getBlocks"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID
@@ -156,6 +160,7 @@ struct GetLatestCommit: Method {
     static let nsid: Bytes = "com.atproto.sync.getLatestCommit"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
     typealias Input = RepoParameters
 
     struct Output: XRPCOutput {
@@ -179,6 +184,7 @@ struct GetHead: Method {
     static let nsid: Bytes = "com.atproto.sync.getHead"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
     typealias Input = RepoParameters
 
     struct Output: XRPCOutput {
@@ -213,6 +219,7 @@ struct GetRepoStatus: Method {
     static let nsid: Bytes = "com.atproto.sync.getRepoStatus"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
     typealias Input = RepoParameters
 
     struct Output: XRPCOutput {
@@ -237,6 +244,7 @@ struct ListRepos: Method {
     static let nsid: Bytes = "com.atproto.sync.listRepos"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let limit: Int
@@ -291,6 +299,7 @@ struct ListReposByCollection: Method {
     static let nsid: Bytes = "com.atproto.sync.listReposByCollection"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let collection: NSID

@@ -8,7 +8,7 @@ public struct XRPCResponder: Sendable {
     /// Every method: one list per file. No registration by side effect; a test holds it against the lexicons.
     public static let routes: [XRPCRoute] =
         server + accounts + sessions + email + appPasswords + invites + identity + plcOperations + preferences + records
-        + blobs + sync + admin + subjects + moderation + temporary
+        + blobs + sync + admin + subjects + moderation + temporary + lexicons
 
     static let table: [Bytes: XRPCRoute] = {
         var table: [Bytes: XRPCRoute] = [:]

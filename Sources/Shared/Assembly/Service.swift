@@ -3,6 +3,7 @@ public import Accounts
 public import Base
 public import Hosting
 public import Identity
+internal import Lexicons
 internal import Mail
 public import Moderation
 internal import Net
@@ -30,6 +31,8 @@ public struct Service: Sendable {
     public let administration: Administration
     public let adminLog: AdminLog
     public let reports: ReportDesk
+    let lexicons: LexiconCatalog
+    let lexiconUpdates: LexiconUpdates
     let serviceKeys: Keys
     let serviceDID: DID
     let clock = Clock.system
@@ -75,6 +78,8 @@ public struct Service: Sendable {
         let network = Self.network(settings)
         let directory = PLCDirectory(url: settings[Settings.plcURL], network: network)
         resolver = Resolver(database: database, directory: directory, network: network, clock: clock)
+        lexicons = try LexiconParts.catalog(settings, database, clock)
+        lexiconUpdates = LexiconParts.updates(settings, database, resolver, clock)
         life = AccountLife(
             stores: AccountLife.Stores(
                 database: database, accounts: accounts, invites: invites, keys: keys, repos: repos, events: events,
@@ -123,7 +128,7 @@ public struct Service: Sendable {
         RepoArchive(directory: paths.cars, beside: paths.blobs, clock: clock, entropy: .system)
     }
 
-    private static func network(_ settings: Settings) -> IdentityNetwork {
+    static func network(_ settings: Settings) -> IdentityNetwork {
         let client = Outbound.client(settings)
         let dns = DNSResolver(servers: settings[Settings.dnsServers])
         return IdentityNetwork(

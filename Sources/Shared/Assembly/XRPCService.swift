@@ -44,8 +44,9 @@ public struct XRPCService: Sendable {
             preferences: PreferenceStore(database: database), keys: service.keys, resolver: service.resolver,
             life: service.life, mail: service.mail, repos: service.repos, records: service.records,
             blobs: service.blobs, imports: service.imports, upstream: try Self.upstream(settings),
-            takedowns: TakedownStore(database: database),
-            labels: LabelStore(database: database), administration: service.administration, reports: service.reports)
+            takedowns: TakedownStore(database: database), labels: LabelStore(database: database),
+            administration: service.administration, reports: service.reports, lexicons: service.lexicons,
+            lexiconUpdates: service.lexiconUpdates)
         metrics.register { [metrics = app.upstream.metrics] in metrics.write(to: &$0) }
         if settings[Settings.smtpURL] == nil {
             log.warning(

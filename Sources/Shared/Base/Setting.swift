@@ -173,6 +173,15 @@ extension SettingKind where Value == [Bytes] {
         let one = SettingKind<Bytes?>.url(["https", "http"])
         return list(of: "URLs") { !$0.isEmpty && one.accepts($0) }
     }
+    /// `prefix=demand` rules about collections.
+    static var demands: SettingKind {
+        list(of: "collection=off, =optimistic or =require") { rule in
+            let parts = rule.split(on: 0x3D)
+            let words: [Bytes] = ["off", "optimistic", "require"]
+            return parts.count == 2 && !parts[0].isEmpty && parts[0].allSatisfy { $0 > 0x20 && $0 < 0x7F }
+                && words.contains(parts[1])
+        }
+    }
     /// `name=address` pairs, for tests and for split DNS.
     static var overrides: SettingKind {
         list(of: "name=address") { pair in

@@ -103,6 +103,22 @@ extension Settings {
         "SKYSTEAD_EVENT_WINDOW_HOURS", .integer(1...8_760), default: "72",
         help: "How long the firehose keeps events for those who come back with a cursor.")
 
+    // MARK: Lexicons
+
+    public static let lexiconDirectory = Setting(
+        "SKYSTEAD_LEXICON_DIR", .text, default: nil,
+        help: """
+            A directory of lexicons (.json files, in folders or not) by which records are checked, beside those that \
+            are built in and those that the network publishes. Read when a process starts.
+            """)
+    public static let lexiconPolicy = Setting(
+        "SKYSTEAD_LEXICON_POLICY", .demands, default: "",
+        help: """
+            How much is asked of records, by the beginning of their collection's name: off checks nothing, optimistic \
+            checks what is known and takes the rest, require checks everything, asked or not, and refuses what is not \
+            known. * stands for all. Without a rule: optimistic.
+            """)
+
     // MARK: The network
 
     public static let plcURL = Setting(
@@ -223,6 +239,7 @@ extension Settings {
             [inviteRequired, adminPassword, contactEmail, privacyPolicyURL, termsOfServiceURL]
         ),
         ("Limits", [blobSizeMax, importSizeMax, quotaSoft, quotaHard, rateLimits, diskFreeMin, eventWindowHours]),
+        ("Lexicons", [lexiconDirectory, lexiconPolicy]),
         (
             "The network",
             [

@@ -29,8 +29,14 @@ enum WorkerProgram {
                 try MailWorker.run(settings, log: log)
                 return 0
             }
+        case ["lexicons"]:
+            return Processes.run { settings, log in
+                try LexiconWorker.run(settings, log: log)
+                return 0
+            }
         default:
-            Log.standardError.error("usage", ["expected": "skystead-worker stream | collect | notify-crawlers | mail"])
+            Log.standardError.error(
+                "usage", ["expected": "skystead-worker stream | collect | notify-crawlers | mail | lexicons"])
             return usage
         }
     }

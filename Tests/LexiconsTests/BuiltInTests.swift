@@ -2,10 +2,10 @@ import Testing
 
 @testable import ATProto
 @testable import Base
-@testable import Repos
+@testable import Lexicons
 
 /// What the built-in shapes take and refuse. Half of the rows are wrong.
-@Suite struct KnownRecordTests {
+@Suite struct BuiltInTests {
     struct Row: Sendable, CustomTestStringConvertible {
         let name: String
         let collection: String
@@ -135,10 +135,76 @@ import Testing
 
     @Test(arguments: rows) func checked(_ row: Row) throws {
         let value = try JSON.parse(Bytes(row.json))
-        let collection = try #require(NSID(row.collection))
-        var problem: String?
-        do throws(RecordInvalid) { try KnownRecords.check(value, in: collection) } catch { problem = error.problem }
-        #expect(problem == row.problem)
-        #expect(KnownRecords.isKnown(collection) == (row.collection != "com.example.thing"))
+        let schema = RecordSchema.builtIn(try #require(NSID(row.collection)))
+        #expect(schema?.closed.problem(value)?.sentence("Record") == row.problem)
+        #expect((schema != nil) == (row.collection != "com.example.thing"))
+    }
+
+    // MARK: Against what is published
+
+    /// A schema without what a check does not ask for, its references put in their places.
+    static func plain(_ schema: Schema) -> Schema {
+        switch schema {
+        case .boolean(var rule):
+            rule.fallback = nil
+            return .boolean(rule)
+        case .integer(var rule):
+            rule.fallback = nil
+            return .integer(rule)
+        case .string(var rule):
+            rule.fallback = nil
+            rule.known = []
+            return .string(rule)
+        case .array(let rule): return .array(ArrayRule(plain(rule.items), count: rule.count))
+        case .object(let rule): return .object(plain(rule))
+        case .union(let rule):
+            return .union(
+                UnionRule(
+                    rule.variants.map { UnionRule.Variant(type: $0.type, schema: plain($0.schema)) },
+                    isClosed: rule.isClosed))
+        case .reference(let name): return Oracle.definition(name)?.schema.map(plain) ?? schema
+        case .bytes, .link, .blob, .unknown, .token: return schema
+        }
+    }
+
+    static func plain(_ rule: ObjectRule) -> ObjectRule {
+        ObjectRule(
+            rule.properties.map {
+                ObjectRule.Property(
+                    name: $0.name, schema: plain($0.schema), isRequired: $0.isRequired, isNullable: $0.isNullable)
+            })
+    }
+
+    @Test(.enabled(if: Oracle.isThere), arguments: BuiltIn.records.map(\.id.description))
+    func aRecordIsAsPublished(_ id: String) throws {
+        let record = try #require(BuiltIn.records.first { $0.id == Bytes(id) })
+        guard case .record(let published) = Oracle.all[record.id]?.main else {
+            Issue.record("no such lexicon")
+            return
+        }
+        #expect(record.rule.key == published.key)
+        #expect(Self.plain(record.rule.object) == Self.plain(published.object))
+    }
+
+    @Test(.enabled(if: Oracle.isThere), arguments: BuiltIn.parts.map(\.name.description))
+    func aPartIsAsPublished(_ name: String) throws {
+        let part = try #require(BuiltIn.parts.first { $0.name == Bytes(name) })
+        let published = try #require(Oracle.definition(part.name)?.schema)
+        #expect(Self.plain(part.schema) == Self.plain(published))
+    }
+
+    /// Every type of records of the network's own applications is built in.
+    @Test(.enabled(if: Oracle.isThere)) func allRecordsAreThere() {
+        let published = Oracle.all.values.filter { if case .record = $0.main { true } else { false } }
+        #expect(published.count >= 25)
+        let missing = published.map(\.id.description).filter { RecordSchema.builtIn(nsid($0)) == nil }
+        #expect(missing.filter { !$0.hasPrefix("site.standard.") } == [])
+        #expect(BuiltIn.records.count == 20 && BuiltIn.definitions.count == BuiltIn.records.count + BuiltIn.parts.count)
+    }
+
+    /// The comparison sees a difference.
+    @Test func aDifferenceIsSeen() {
+        #expect(Self.plain(.text(sizeMax: 1)) != Self.plain(.text(sizeMax: 2)))
+        #expect(Self.plain(.fields(["a": .link])) != Self.plain(.fields([:], optional: ["a": .link])))
     }
 }
