@@ -39,13 +39,27 @@ let package = Package(
         .shared("Identity", ["ATProto", "Base", "Crypto", "Net", "Storage"]),
         .shared("Accounts", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Repos", ["ATProto", "Base", "Crypto", "Storage"]),
-        .shared("Hosting", ["ATProto", "Accounts", "Base", "Crypto", "Identity", "Repos", "Storage"]),
+        .shared("Relays", ["ATProto", "Base", "Net", "Storage"]),
+        .shared("Moderation", ["ATProto", "Base", "Storage"]),
+        .shared(
+            "Hosting",
+            [
+                "ATProto", "Accounts", "Base", "Crypto", "Identity", "Moderation", "Net", "Repos", "Storage", "Web",
+            ]),
 
         // MARK: Layer 3, surfaces: never each other
         .target(
             name: "XRPCHandlers",
-            dependencies: ["ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Repos", "Web"],
+            dependencies: [
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net", "Repos", "Web",
+            ],
             path: "Sources/Handlers/XRPC"),
+        .target(
+            name: "AdminHandlers",
+            dependencies: [
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos", "Web",
+            ],
+            path: "Sources/Handlers/Admin"),
         .target(
             name: "Stream", dependencies: ["ATProto", "Base", "CSystem", "Net", "Repos", "Storage"],
             path: "Sources/Workers/Stream"
@@ -55,8 +69,8 @@ let package = Package(
         .shared(
             "Assembly",
             [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage", "Stream",
-                "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "CSystem", "Crypto", "Hosting", "Identity",
+                "Moderation", "Net", "Relays", "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
             ]),
         .executableTarget(
             name: "skystead-fcgi", dependencies: ["Assembly", "Base", "FastCGI", "Web"], path: "Sources/FCGIHost/Host"),
@@ -65,8 +79,8 @@ let package = Package(
         .executableTarget(
             name: "skystead",
             dependencies: [
-                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Net", "Repos",
-                "Storage",
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Moderation",
+                "Net", "Relays", "Repos", "Storage",
             ],
             path: "Sources/Workers/Control"),
 
@@ -123,12 +137,27 @@ let package = Package(
         .testTarget(
             name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
 
+        // MARK: Tests of Relays
+        .testTarget(name: "RelaysTests", dependencies: ["Base", "Net", "Relays", "Storage", "TestSupport"]),
+
+        // MARK: Tests of Moderation
+        .testTarget(
+            name: "ModerationTests", dependencies: ["ATProto", "Base", "Moderation", "Storage", "TestSupport"]),
+
         // MARK: Tests of XRPC
         .testTarget(
             name: "XRPCTests",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Net", "Repos", "Storage",
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net", "Repos", "Storage",
                 "TestSupport", "Web", "XRPCHandlers",
+            ]),
+
+        // MARK: Tests of the administrator's pages
+        .testTarget(
+            name: "AdminTests",
+            dependencies: [
+                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos",
+                "Storage", "TestSupport", "Web",
             ]),
 
         // MARK: Tests of Control and Assembly

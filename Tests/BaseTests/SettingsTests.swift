@@ -67,6 +67,22 @@ import Testing
             name: "mail without a sender", environment: ["SKYSTEAD_SMTP_URL": "smtp://x"],
             problem: "SKYSTEAD_SMTP_URL needs SKYSTEAD_MAIL_FROM"),
         Bad(
+            name: "AppView without a DID", environment: ["SKYSTEAD_APPVIEW_URL": "https://a.example"],
+            problem: "SKYSTEAD_APPVIEW_URL needs SKYSTEAD_APPVIEW_DID"),
+        Bad(
+            name: "AppView without a URL", environment: ["SKYSTEAD_APPVIEW_DID": "did:web:a.example"],
+            problem: "SKYSTEAD_APPVIEW_DID needs SKYSTEAD_APPVIEW_URL"),
+        Bad(
+            name: "AppView's pictures alone",
+            environment: ["SKYSTEAD_APPVIEW_IMAGE_URL": "https://a.example/{size}/{did}/{cid}"],
+            problem: "SKYSTEAD_APPVIEW_IMAGE_URL needs SKYSTEAD_APPVIEW_URL"),
+        Bad(
+            name: "one picture for all",
+            environment: [
+                "SKYSTEAD_APPVIEW_URL": "https://a.example", "SKYSTEAD_APPVIEW_DID": "did:web:a.example",
+                "SKYSTEAD_APPVIEW_IMAGE_URL": "https://a.example/{did}",
+            ], problem: "SKYSTEAD_APPVIEW_IMAGE_URL must have {did} and {cid} in it"),
+        Bad(
             name: "short sealing key", environment: ["SKYSTEAD_SEALING_KEY": "00ff"],
             problem: "SKYSTEAD_SEALING_KEY must be 64 hexadecimal digits"),
         Bad(name: "file that is not there", environment: file, problem: "SKYSTEAD_SETTINGS_FILE: open f: No such file"),

@@ -19,9 +19,10 @@ import Testing
     }
 
     @Test func theDiskIsJudgedByItsFreeBytes() {
-        #expect(Checks.disk(freeBytes: 100 << 20).verdict == .wrong)
-        #expect(Checks.disk(freeBytes: 1 << 30).verdict == .warning)
-        #expect(Checks.disk(freeBytes: 10 << 30) == .fine("10240 MiB free"))
+        #expect(Checks.disk(freeBytes: 100 << 20, wrongBelow: 200 << 20).verdict == .wrong)
+        #expect(Checks.disk(freeBytes: 1 << 30, wrongBelow: 200 << 20).verdict == .warning)
+        #expect(Checks.disk(freeBytes: 10 << 30, wrongBelow: 200 << 20) == .fine("10240 MiB free"))
+        #expect(Checks.disk(freeBytes: 10 << 30, wrongBelow: 1 << 40).verdict == .wrong)
     }
 
     @Test func theReportSaysWhatIsWrongAndHowToMendIt() {

@@ -34,7 +34,7 @@ class CollectTests(unittest.TestCase):
                 with self.subTest(words=words):
                     done = self.collect(stack, *words)
                     self.assertEqual(done.returncode, 64)
-                    self.assertIn("skystead-worker stream | collect", done.stderr)
+                    self.assertIn("skystead-worker stream | collect | notify-crawlers", done.stderr)
 
     def test_without_a_database(self):
         with Stack() as stack:

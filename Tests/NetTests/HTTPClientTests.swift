@@ -277,30 +277,149 @@ let hostileRows: [HostileRow] = [
         }
         #expect(server.acceptedCount == 0)
     }
+}
 
-    @Test func theSinkSeesTheHeadFirstAndMayStop() throws {
-        let server = try LoopbackServer { connection in
+/// `open`: the head first, the body when it is asked for.
+@Suite struct IncomingTests {
+    struct Enough: Error {}
+
+    private func request(_ server: LoopbackServer) -> HTTPRequest {
+        var request = HTTPRequest(.get, Bytes("http://one.test:\(server.port)/"))
+        request.sizeMax = 10_000_000
+        return request
+    }
+
+    /// `script` runs after the request's head was read.
+    private func server(_ script: @escaping @Sendable (Connection) -> Void) throws -> LoopbackServer {
+        try LoopbackServer { connection in
             _ = connection.readHead()
+            script(connection)
+        }
+    }
+
+    @Test func theHeadIsThereBeforeTheBodyIsSent() throws {
+        let go = DispatchSemaphore(value: 0)
+        let server = try server { connection in
+            connection.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n\r\n")
+            go.wait()
+            connection.send("hello")
+        }
+        let incoming = try loopbackClient(server).open(request(server))
+        #expect(incoming.head.status == 200)
+        #expect(incoming.head["x"] == "y")
+        go.signal()
+        #expect(try String(decoding: incoming.collect(), as: UTF8.self) == "hello")
+    }
+
+    @Test func aBodyThatCameWithTheHeadIsNotLost() throws {
+        let text = String(repeating: "x", count: 300_000)
+        let server = try server { $0.send("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + text) }
+        let incoming = try loopbackClient(server).open(request(server))
+        #expect(try incoming.collect().count == 300_000)
+    }
+
+    @Test func aHandleIsGoodForAnotherExchangeAfterAnEndInTheMiddle() throws {
+        let server = try server { connection in
             connection.send("HTTP/1.1 200 OK\r\n\r\n")
-            while connection.send([UInt8](repeating: 0x78, count: 1_000)) {}
+            while connection.send([UInt8](repeating: 0x78, count: 100_000)) {}
         }
         let client = loopbackClient(server)
-        var events: [String] = []
-        var request = HTTPRequest(.get, Bytes("http://one.test:\(server.port)/"))
-        request.sizeMax = 1_000_000
-        #expect(throws: HTTPClientError.stopped) {
-            try client.send(
-                request,
-                head: { head in
-                    events.append("\(head.status)")
-                    return true
-                },
-                body: { _ in
-                    events.append("piece")
-                    return events.count < 3
-                })
+        var request = request(server)
+        request.sizeMax = 100_000_000
+        var count = 0
+        var incoming: HTTPIncoming? = try client.open(request)
+        #expect(throws: Enough.self) {
+            try incoming?.read { piece in
+                count += piece.count
+                if count > 5_000_000 { throw Enough() }
+            }
         }
-        #expect(events == ["200", "piece", "piece"])
+        #expect(count < 6_000_000)
+        incoming = nil
+        #expect(throws: Enough.self) { try client.open(request).read { _ in throw Enough() } }
+    }
+
+    @Test func whatTheSinkThrowsEndsTheExchange() throws {
+        let closed = DispatchSemaphore(value: 0)
+        let server = try server { connection in
+            connection.send("HTTP/1.1 200 OK\r\n\r\n")
+            while connection.send([UInt8](repeating: 0x78, count: 1_000)) {}
+            closed.signal()
+        }
+        var pieces = 0
+        #expect(throws: Enough.self) {
+            try loopbackClient(server).open(request(server)).read { _ in
+                pieces += 1
+                if pieces == 2 { throw Enough() }
+            }
+        }
+        #expect(pieces == 2)
+        closed.wait()
+    }
+
+    @Test func anIncomingThatIsDroppedUnreadClosesItsConnection() throws {
+        let closed = DispatchSemaphore(value: 0)
+        let server = try server { connection in
+            connection.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
+            connection.waitForClose()
+            closed.signal()
+        }
+        #expect(try loopbackClient(server).open(request(server)).head.status == 200)
+        closed.wait()
+    }
+
+    static let broken: [HostileRow] = [
+        HostileRow("cut short of its length", .malformedResponse) {
+            $0.send("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+        },
+        HostileRow("cut between chunks", .malformedResponse) {
+            $0.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        },
+        HostileRow("stalled", .timeout) {
+            $0.send("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+            $0.waitForClose()
+        },
+        HostileRow("without end", .tooLarge) {
+            $0.send("HTTP/1.1 200 OK\r\n\r\n")
+            while $0.send([UInt8](repeating: 0x78, count: 4_096)) {}
+        },
+    ]
+
+    @Test(arguments: broken) func aBrokenBodyIsAnErrorOfTheBody(_ row: HostileRow) throws {
+        let server = try server(row.script)
+        var request = HTTPRequest(.get, Bytes("http://one.test:\(server.port)/"), sizeMax: 100_000)
+        request.slowSeconds = 1
+        let incoming = try loopbackClient(server).open(request)
+        #expect(incoming.head.status == 200)
+        guard case .failure(let expected) = row.expected else { return }
+        var count = 0
+        #expect(throws: expected) { try incoming.read { count += $0.count } }
+        #expect(count >= 5)
+    }
+
+    @Test func theHeadHasADeadlineOfItsOwn() throws {
+        let server = try server { connection in
+            connection.send("HTTP/1.1 200 OK\r\nX-")
+            connection.waitForClose()
+        }
+        var request = request(server)
+        request.deadlineMilliseconds = 600_000
+        request.slowSeconds = 600
+        request.headMilliseconds = 200
+        let client = loopbackClient(server)
+        #expect(throws: HTTPClientError.timeout) { try client.open(request) }
+        request.headMilliseconds = 0
+        #expect(throws: HTTPClientError.invalidRequest) { try client.open(request) }
+    }
+
+    @Test func aLongURLWantsLeave() throws {
+        let server = try server { $0.send("HTTP/1.1 204 No Content\r\n\r\n") }
+        let base = "http://one.test:\(server.port)/"
+        var request = HTTPRequest(.get, Bytes(base + String(repeating: "x", count: 2_049 - base.utf8.count)))
+        let client = loopbackClient(server)
+        #expect(throws: HTTPClientError.invalidURL(.malformed)) { try client.send(request) }
+        request.urlSizeMax = 2_049
+        #expect(try client.send(request).status == 204)
     }
 }
 

@@ -91,9 +91,13 @@ import Testing
         #expect(try home.blobs.read(kept.cid) { _ in })
         #expect(try home.blobs.read(shared.cid) { _ in }, "someone else has it still")
         #expect(try !home.blobs.read(gone.cid) { _ in })
-        // All blobs of a removed repository are due at once.
-        try home.database.write { try home.repos.remove(Home.alice, in: $0) }
-        #expect(try home.blobs.purge() == 1)
+        // All blobs of a removed repository go at once, whatever their grace.
+        _ = try home.upload([UInt8]("kept".utf8), of: Home.bob, in: store)
+        let own = try home.upload([UInt8]("own".utf8), of: Home.alice)
+        #expect(try !home.blobs.remove(of: Home.alice))
+        #expect(try !home.blobs.read(own.cid) { _ in })
+        #expect(try home.blobs.read(kept.cid) { _ in }, "someone else has it still")
+        #expect(try !home.blobs.remove(of: Home.bob))
         #expect(try !home.blobs.read(kept.cid) { _ in })
     }
 

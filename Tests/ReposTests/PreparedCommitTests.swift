@@ -98,7 +98,7 @@ import Testing
         let home = try Home(engine)
         try home.create(Home.alice)
         try home.repos.apply([try put("com.example.thing/one", "x")], to: Home.alice)
-        for status in RepoStatus.allCases where status != .active {
+        for status in RepoStatus.allCases where status != .active && status != .deleted {
             try home.database.write { try home.repos.setStatus(status, of: Home.alice, in: $0) }
             let state = try home.repos.state(of: Home.alice)
             for _ in 0..<2 {
@@ -110,11 +110,13 @@ import Testing
             try home.database.write { try home.repos.setStatus(.active, of: Home.alice, in: $0) }
             try home.repos.apply([try put("com.example.thing/two", "\(status)")], to: Home.alice)
         }
-        try RepoStoreTests.checkEvents(home, count: 6)
-        try home.database.write { try home.repos.remove(Home.alice, in: $0) }
+        try RepoStoreTests.checkEvents(home, count: 5)
+        try home.database.write { try home.repos.markDeleted(Home.alice, in: $0) }
         #expect(throws: RepoError.repoNotFound(Home.alice)) {
             try home.repos.apply([try put("com.example.thing/three", "x")], to: Home.alice)
         }
+        while try home.repos.removeRows(of: Home.alice) {}
+        try home.repos.finishRemoval(of: Home.alice)
         try home.create(Home.alice)
         try home.repos.apply([try put("com.example.thing/three", "x")], to: Home.alice)
         #expect(try keys(home, "com.example.thing") == ["three"])

@@ -129,7 +129,7 @@ import Testing
         try place.repos.exportKeeping(Home.alice) { _ in
             if isGone { return }
             isGone = true
-            try place.home.database.write { try place.repos.remove(Home.alice, in: $0) }
+            try place.home.database.write { try place.repos.markDeleted(Home.alice, in: $0) }
             place.archive.remove(Home.alice)
         }
         #expect(try place.files() == [])

@@ -210,9 +210,16 @@ import Testing
         #expect(try home.repos.state(of: Home.alice).data == before.data)
         #expect(try home.repos.verify(Home.alice, key: fresh.publicKey).problems == [])
         #expect(try home.repos.verify(Home.alice, key: home.key.publicKey).problems == [.signature])
-        try home.database.write { try home.repos.remove(Home.alice, in: $0) }
+        try home.database.write { try home.repos.markDeleted(Home.alice, in: $0) }
         #expect(throws: RepoError.repoNotFound(Home.alice)) { try home.repos.state(of: Home.alice) }
-        for table in ["record", "mst_node", "mst_pack", "backlink", "blob_reference"] {
+        #expect(throws: RepoError.repoNotFound(Home.alice)) { try home.export(Home.alice) }
+        #expect(try home.repos.list(after: 0, limit: 10).isEmpty)
+        #expect(throws: RepoError.repoExists(Home.alice)) { try home.create(Home.alice) }
+        #expect(try home.repos.deleted(limit: 10) == [Home.alice])
+        #expect(try !home.repos.removeRows(of: Home.alice))
+        try home.repos.finishRemoval(of: Home.alice)
+        #expect(try home.repos.deleted(limit: 10).isEmpty)
+        for table in ["repo", "record", "mst_node", "mst_pack", "backlink", "blob_reference"] {
             let count = try home.database.read {
                 try $0.first(SQL(stringLiteral: "SELECT count(*) FROM \(table)")) { try $0.integer(0) }
             }

@@ -48,7 +48,7 @@ def postgres(statement):
 
 
 class Stack:
-    """One running service on data of its own. `web` is nginx or caddy, `database` sqlite or postgres."""
+    """One running service on data of its own. `web` is nginx, caddy or None, `database` sqlite or postgres."""
 
     handle_domain = ".test"
 
@@ -105,6 +105,8 @@ class Stack:
         command = [PROGRAMS / "skystead", "up", "--conf", ROOT / "conf"]
         if self.web == "caddy":
             command.append("--caddy")
+        if self.web is None:
+            command.append("--no-web-server")
         self.directory.mkdir(exist_ok=True)
         self.output = open(self.directory / "up.log", "a+")
         self.process = subprocess.Popen(

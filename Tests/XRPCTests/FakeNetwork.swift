@@ -15,6 +15,9 @@ final class FakeNetwork: Sendable {
         var isDown = false
         var refuses = false
         var requests: [String] = []
+        /// Requests to others than the directory, whole, and the status that answers them; nil is no answer.
+        var sent: [HTTPRequest] = []
+        var answers: [Bytes: Int] = [:]
     }
 
     struct Unreachable: Error {}
@@ -31,6 +34,15 @@ final class FakeNetwork: Sendable {
                     return state.texts[name] ?? []
                 }
             })
+    }
+
+    /// A request of a client that looks at the status only.
+    func send(_ request: HTTPRequest) throws -> Int {
+        try state.withLock { state in
+            state.sent.append(request)
+            guard !state.isDown, let status = state.answers[request.url] else { throw Unreachable() }
+            return status
+        }
     }
 
     func set(_ change: (inout State) -> Void) { state.withLock { change(&$0) } }

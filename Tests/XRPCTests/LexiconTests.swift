@@ -84,7 +84,7 @@ enum Lexicons {
         }
         for (name, value) in sample {
             var changed = sample
-            if let wrong = Self.wrong(properties[name] ?? [:]) {
+            if let wrong = Self.wrong(properties[name] ?? [:], inQuery: route.kind == .query) {
                 changed[name] = wrong
                 #expect(!takes(changed), "\(name) of a wrong type instead of \(value)")
             }
@@ -132,6 +132,8 @@ enum Lexicons {
             case "at-uri": return .text("at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/com.example.record/3jzfcijpj2z2a")
             default: return .text(named(schema))
             }
+        case "ref" where (schema["ref"] as? String)?.hasSuffix("#reasonType") == true:
+            return .text("com.atproto.moderation.defs#reasonSpam")
         case "ref", "union", "unknown", "object": return object(schema)
         default: return .text("x")
         }
@@ -146,16 +148,25 @@ enum Lexicons {
         return "text"
     }
 
-    /// An object that is good enough for every method so far: a record, or one write.
+    /// An object that is good enough for every method so far: a record, one write, or an account as a subject.
     private static func object(_ schema: [String: Any]) -> Value {
         let record = Value.object([
             Value.Entry(key: "$type", value: .text("com.example.record")), Value.Entry(key: "a", value: .integer(1)),
         ])
         guard schema["type"] as? String == "union" else {
+            if (schema["ref"] as? String)?.hasSuffix("#statusAttr") == true {
+                return .object([Value.Entry(key: "applied", value: .bool(true))])
+            }
             // `app.bsky.actor.defs#preferences` is an array of unions behind a reference.
             return (schema["ref"] as? String)?.hasSuffix("#preferences") == true ? .array([record]) : record
         }
         let first = (schema["refs"] as? [String])?.first ?? ""
+        if first == "com.atproto.admin.defs#repoRef" {
+            return .object([
+                Value.Entry(key: "$type", value: .text(Bytes(first))),
+                Value.Entry(key: "did", value: .text("did:plc:ewvi7nxzyoun6zhxrhs64oiz")),
+            ])
+        }
         return .object([
             Value.Entry(key: "$type", value: .text(Bytes("com.atproto.repo.applyWrites" + first))),
             Value.Entry(key: "collection", value: .text("com.example.record")),
@@ -164,8 +175,10 @@ enum Lexicons {
     }
 
     /// A value that the schema refuses, as far as a query can say it; nil where anything goes.
-    private static func wrong(_ schema: [String: Any]) -> Value? {
+    private static func wrong(_ schema: [String: Any], inQuery: Bool) -> Value? {
         switch schema["type"] as? String {
+        // In a query every value is a text, and an array may have one item.
+        case "array" where inQuery && (schema["items"] as? [String: Any])?["format"] == nil: nil
         case "boolean": .text("maybe")
         case "integer": .text("many")
         case "array": .object([Value.Entry(key: "no", value: .text("array"))])

@@ -7,11 +7,11 @@ import Testing
 /// Every method of `com.atproto` is offered, or has a reason here why it is not: nothing is forgotten in silence.
 @Suite struct OfferTests {
     static let notOffered: [String: String] = [
-        "com.atproto.admin.": "moderation from elsewhere: not in this version, the operator has the command line",
-        "com.atproto.label.": "a labeler's, not a home's",
+        "com.atproto.admin.sendEmail": "needs mail: not in this version",
+        "com.atproto.label.subscribeLabels": "a labeler's WebSocket; queryLabels has the few labels of a home",
         "com.atproto.lexicon.": "schemas are resolved where records are checked",
-        "com.atproto.moderation.": "reports go to a labeler, by proxy: not in this version",
-        "com.atproto.temp.": "of other services",
+        "com.atproto.temp.dereferenceScope": "of an entryway: this server gives out no references to scopes",
+        "com.atproto.temp.requestPhoneVerification": "this server asks nobody for a telephone number",
         "com.atproto.identity.requestPlcOperationSignature": "needs mail: not in this version",
         "com.atproto.identity.signPlcOperation": "needs mail: not in this version",
         "com.atproto.identity.submitPlcOperation": "needs what the two above give",
@@ -24,11 +24,10 @@ import Testing
         "com.atproto.server.requestPasswordReset": "needs mail: not in this version",
         "com.atproto.server.resetPassword": "needs mail: not in this version",
         "com.atproto.server.updateEmail": "needs mail: not in this version",
-        "com.atproto.sync.getHostStatus": "a relay's",
-        "com.atproto.sync.listHosts": "a relay's",
-        "com.atproto.sync.listReposByCollection": "a relay's",
-        "com.atproto.sync.notifyOfUpdate": "a relay's",
-        "com.atproto.sync.requestCrawl": "a relay's",
+        "com.atproto.sync.getHostStatus": "a relay's: this server consumes from nobody",
+        "com.atproto.sync.listHosts": "a relay's: this server consumes from nobody",
+        "com.atproto.sync.notifyOfUpdate": "a relay's: to say yes and crawl nobody would be a lie",
+        "com.atproto.sync.requestCrawl": "a relay's: to say yes and crawl nobody would be a lie",
         "com.atproto.sync.subscribeRepos": "a WebSocket: the stream worker answers",
     ]
 

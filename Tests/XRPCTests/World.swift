@@ -2,8 +2,11 @@ import ATProto
 import Accounts
 import Base
 import Crypto
+import Foundation
 import Hosting
 import Identity
+import Moderation
+import Net
 import Repos
 import Storage
 import TestSupport
@@ -15,6 +18,7 @@ struct World {
     let test: TestDatabase
     let moment: Guarded<Timestamp>
     let network: FakeNetwork
+    let upstream: FakeUpstream
     let app: XRPCApp
     let log: Guarded<[String]>
     private let blobs: TestDirectory
@@ -23,10 +27,14 @@ struct World {
     static let start = Timestamp(seconds: 1_750_000_000)
     static let rotationKey = Secret([UInt8](repeating: 5, count: 32))
 
-    init(_ engine: Engine, limits: Bool = false, invites: Bool = false) throws {
+    init(
+        _ engine: Engine, limits: Bool = false, invites: Bool = false, appView: Upstream.AppView? = nil, lanes: Int = 4
+    ) throws {
         test = try engine.migrated()
         blobs = try TestDirectory()
         network = FakeNetwork()
+        let upstream = FakeUpstream()
+        self.upstream = upstream
         let moment = Guarded(Self.start)
         self.moment = moment
         let clock = Clock { moment.withLock { $0 } }
@@ -47,13 +55,16 @@ struct World {
             keys: { did, reader in try keys.key(of: did, in: reader) })
         let directory = PLCDirectory(url: FakeNetwork.directory, network: network.network)
         let resolver = Resolver(database: database, directory: directory, network: network.network, clock: clock)
-        let settings = XRPCSettings(
+        var settings = XRPCSettings(
             version: "1.2.3", serviceDID: service, handleDomains: [Bytes(Self.host)], inviteCodeRequired: invites,
             contactEmail: "admin@home.test", adminPassword: Secret(Array("admin password".utf8)))
+        settings.moderationDID = Self.moderation
+        let blobStore = try BlobStore(
+            database: database, clock: clock, directory: blobs.path, sizeMax: settings.blobSizeMax)
         let life = AccountLife(
             stores: AccountLife.Stores(
                 database: database, accounts: accounts, invites: invitations, keys: keys, repos: repos,
-                events: events),
+                events: events, blobs: blobStore),
             directory: directory, resolver: resolver, policy: HandlePolicy(domains: settings.handleDomains),
             settings: AccountLife.Settings(
                 publicURL: Bytes("https://\(Self.host)"), inviteCodeRequired: invites,
@@ -68,9 +79,25 @@ struct World {
                 entropy: entropy),
             appPasswords: AppPasswordStore(database: database, entropy: entropy), invites: invitations,
             preferences: PreferenceStore(database: database), keys: keys, resolver: resolver, life: life,
-            repos: repos, records: RecordStore(database: database),
-            blobs: try BlobStore(
-                database: database, clock: clock, directory: blobs.path, sizeMax: settings.blobSizeMax))
+            repos: repos, records: RecordStore(database: database), blobs: blobStore,
+            upstream: Upstream(appView: appView, lanes: lanes) { request throws(HTTPClientError) in
+                try upstream.open(request)
+            },
+            takedowns: TakedownStore(database: database), labels: LabelStore(database: database),
+            administration: Administration(life: life, log: AdminLog(database: database, clock: clock)),
+            reports: ReportDesk(
+                reports: ReportStore(database: database, clock: clock), keys: keys, resolver: resolver,
+                labeler: ReportDesk.Labeler(did: Self.moderation, url: "https://mod.example.com"),
+                send: { [network] in try network.send($0) }, clock: clock, entropy: entropy, log: log))
+    }
+
+    /// The moderation service that this server trusts.
+    static let moderation = DID("did:web:mod.example.com")!
+
+    /// Files of blobs that there are.
+    var blobFiles: [String] {
+        let names = FileManager.default.enumerator(atPath: blobs.path)?.compactMap { $0 as? String } ?? []
+        return names.filter { $0.contains("/") && !$0.hasPrefix("tmp/") }.sorted()
     }
 
     func advance(_ seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }

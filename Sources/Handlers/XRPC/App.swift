@@ -3,6 +3,7 @@ public import Accounts
 public import Base
 public import Hosting
 public import Identity
+public import Moderation
 public import Repos
 public import Web
 
@@ -26,12 +27,18 @@ public struct XRPCApp: Sendable {
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
+    public let upstream: Upstream
+    public let takedowns: TakedownStore
+    public let labels: LabelStore
+    public let administration: Administration
+    public let reports: ReportDesk
 
     public init(
         settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
         keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore, records: RecordStore,
-        blobs: BlobStore
+        blobs: BlobStore, upstream: Upstream, takedowns: TakedownStore, labels: LabelStore,
+        administration: Administration, reports: ReportDesk
     ) {
         self.settings = settings
         self.clock = clock
@@ -49,6 +56,11 @@ public struct XRPCApp: Sendable {
         self.repos = repos
         self.records = records
         self.blobs = blobs
+        self.upstream = upstream
+        self.takedowns = takedowns
+        self.labels = labels
+        self.administration = administration
+        self.reports = reports
         handlePolicy = HandlePolicy(domains: settings.handleDomains)
     }
 
@@ -76,6 +88,8 @@ public struct XRPCSettings: Sendable {
     public var contactEmail: Bytes?
     /// The password of `admin` in Basic credentials; without one the administrator's methods are closed.
     public var adminPassword: Secret?
+    /// The moderation service whose tokens the moderators' methods take.
+    public var moderationDID: DID?
 
     public init(
         version: Bytes, serviceDID: DID, handleDomains: [Bytes], inviteCodeRequired: Bool = true,

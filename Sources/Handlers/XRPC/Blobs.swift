@@ -127,6 +127,7 @@ struct GetBlob: Method {
         guard let blob = try call.app.blobs.find(input.cid, of: input.did) else {
             throw Failure(.notFound, "BlobNotFound", "Blob not found")
         }
+        if call.request.method != .head { call.app.blobs.bytesSent.add(blob.size) }
         return response(blob, call.app)
     }
 

@@ -2,6 +2,7 @@ public import ATProto
 public import Accounts
 public import Base
 internal import Crypto
+internal import Moderation
 internal import Web
 
 /// A signed-in account.
@@ -72,7 +73,16 @@ public struct RefreshCaller: Sendable {
 }
 
 /// The operator.
-public struct AdminCaller: Sendable {}
+public struct AdminCaller: Sendable {
+    /// Who the log says it was.
+    var actor: Actor { .admin }
+}
+
+/// The operator, or the moderation service that the operator trusts.
+public struct ModeratorCaller: Sendable {
+    /// Who the log says it was.
+    let actor: Actor
+}
 
 /// Which password sessions a method takes.
 public enum SessionKind: Sendable {
@@ -110,7 +120,12 @@ extension XRPCAccess where Caller == AccountCaller {
             guard kind.includes(scope) || (scope == .takenDown && inactive.contains(.takenDown)) else {
                 throw Failure.badScope
             }
-            return AccountCaller(account: try Credentials.account(did, even: inactive, app), scope: scope)
+            let account = try Credentials.account(did, even: inactive, app)
+            // A session from before the takedown ends with it; signing in anew says that one knows.
+            if account.state == .takenDown || account.state == .suspended, scope != .takenDown {
+                throw Failure.accountTakedown
+            }
+            return AccountCaller(account: account, scope: scope)
         }
     }
 }
@@ -139,7 +154,8 @@ extension XRPCAccess where Caller == Viewer {
                 return .admin
             }
             let (did, scope) = try Credentials.session(request, app)
-            guard SessionKind.any.includes(scope) else { throw Failure.badScope }
+            // A taken down account may take its data away.
+            guard SessionKind.any.includes(scope) || scope == .takenDown else { throw Failure.badScope }
             return .account(did)
         }
     }
@@ -164,6 +180,23 @@ extension XRPCAccess where Caller == AdminCaller {
             guard let header = request.headers["authorization"] else { throw Failure.authMissing }
             try Credentials.checkAdmin(header, app)
             return AdminCaller()
+        }
+    }
+}
+
+extension XRPCAccess where Caller == ModeratorCaller {
+    /// The operator, by the password of the settings, or the moderation service, by a service token for `method`.
+    static func moderator(_ method: Bytes) -> XRPCAccess {
+        XRPCAccess(rule: "moderator") { request, app in
+            guard let header = request.headers["authorization"] else { throw Failure.authMissing }
+            if Credentials.scheme(header) == "basic" {
+                try Credentials.checkAdmin(header, app)
+                return ModeratorCaller(actor: .admin)
+            }
+            let token = try Credentials.bearer(request)
+            guard ServiceToken.isSignedByKey(token) else { throw Failure.notVerified }
+            let did = try ServiceToken.check(token, for: method, from: .moderationService, app)
+            return ModeratorCaller(actor: .service(did.bytes))
         }
     }
 }

@@ -6,6 +6,7 @@ internal import Accounts
 public import Base
 internal import Hosting
 internal import Identity
+internal import Moderation
 
 /// A domain error with a name in XRPC. Internal, so that another surface can name the same error its own way.
 protocol XRPCReportable: Error {
@@ -146,6 +147,7 @@ extension HostingError: XRPCReportable {
         case .unsupportedDomain: Failure(.invalid, "UnsupportedDomain", "Not a supported handle domain")
         case .unproved(let did):
             Failure(.unauthenticated, "AuthenticationRequired", "Missing auth to create account with did: \(did)")
+        case .unknownKey: .invalidRequest("This server has not reserved that signing key for this account")
         case .unresolvable(let did): Failure(.invalid, "UnresolvableDid", "Could not resolve DID document of \(did)")
         case .handleElsewhere: .invalidRequest("External handle did not resolve to DID")
         case .notPointedHere(.service):
@@ -158,6 +160,15 @@ extension HostingError: XRPCReportable {
                 "DID document verification method does not match expected signing key")
         case .notPointedHere(.rotationKey):
             Failure(.invalid, "IncompatibleDidDoc", "Server rotation key not included in PLC DID data")
+        }
+    }
+}
+
+extension ModerationError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .reportNotFound(let id): Failure(.notFound, "NotFound", "There is no report \(id)")
+        case .corrupt: .internalError
         }
     }
 }

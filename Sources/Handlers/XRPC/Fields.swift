@@ -150,6 +150,18 @@ public struct Fields {
         return objects
     }
 
+    /// A required object, with its own getters.
+    public func object(_ name: StaticString) throws(Failure) -> Fields {
+        guard let object = try optionalObject(name) else { throw missing(name) }
+        return object
+    }
+
+    public func optionalObject(_ name: StaticString) throws(Failure) -> Fields? {
+        guard let raw = try raw(name) else { return nil }
+        guard case .map = raw else { throw wrong(name, "must be an object") }
+        return Fields(nsid: nsid, path: "\(path)/\(name)", source: .object(raw))
+    }
+
     // MARK: Failures
 
     public func missing(_ name: StaticString) -> Failure {

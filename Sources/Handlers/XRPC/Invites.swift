@@ -1,6 +1,7 @@
 internal import ATProto
 internal import Accounts
 internal import Base
+internal import Hosting
 
 extension XRPCResponder {
     static let invites: [XRPCRoute] = [
@@ -35,9 +36,9 @@ struct CreateInviteCode: Method {
     }
 
     static func run(_ call: Call<Self>) throws -> Output {
-        let made = try call.app.invites.create(
-            count: 1, usesMax: call.input.useCount, for: [call.input.forAccount?.bytes ?? "admin"], by: "admin",
-            now: call.app.clock.now())
+        let made = try call.app.administration.createInvites(
+            count: 1, usesMax: call.input.useCount, for: call.input.forAccount.map { [$0] } ?? [],
+            by: call.caller.actor)
         return Output(code: made.first?.codes.first ?? Bytes())
     }
 }
@@ -84,11 +85,10 @@ struct CreateInviteCodes: Method {
     }
 
     static func run(_ call: Call<Self>) throws -> Output {
-        let accounts = call.input.forAccounts.isEmpty ? ["admin"] : call.input.forAccounts.map(\.bytes)
-        return Output(
-            made: try call.app.invites.create(
-                count: call.input.codeCount, usesMax: call.input.useCount, for: accounts, by: "admin",
-                now: call.app.clock.now()))
+        Output(
+            made: try call.app.administration.createInvites(
+                count: call.input.codeCount, usesMax: call.input.useCount, for: call.input.forAccounts,
+                by: call.caller.actor))
     }
 }
 
@@ -114,27 +114,7 @@ struct GetAccountInviteCodes: Method {
         func write(to writer: inout JSONWriter) {
             writer.beginObject()
             writer.beginArray("codes")
-            for code in codes { Self.write(code, to: &writer) }
-            writer.endArray()
-            writer.endObject()
-        }
-
-        /// `com.atproto.server.defs#inviteCode`.
-        private static func write(_ code: InviteCode, to writer: inout JSONWriter) {
-            writer.beginObject()
-            writer.field("code", code.code)
-            writer.field("available", code.usesMax)
-            writer.field("disabled", code.isDisabled)
-            writer.field("forAccount", code.forAccount)
-            writer.field("createdBy", code.createdBy)
-            writer.field("createdAt", code.createdAt)
-            writer.beginArray("uses")
-            for use in code.uses {
-                writer.beginObject()
-                writer.field("usedBy", use.by)
-                writer.field("usedAt", use.at)
-                writer.endObject()
-            }
+            for code in codes { writer.inviteCode(code) }
             writer.endArray()
             writer.endObject()
         }
@@ -143,5 +123,27 @@ struct GetAccountInviteCodes: Method {
     static func run(_ call: Call<Self>) throws -> Output {
         let codes = try call.app.invites.list(of: call.caller.did)
         return Output(codes: call.input.includeUsed ? codes : codes.filter { $0.uses.count < $0.usesMax })
+    }
+}
+
+extension JSONWriter {
+    /// `com.atproto.server.defs#inviteCode`.
+    mutating func inviteCode(_ code: InviteCode) {
+        beginObject()
+        field("code", code.code)
+        field("available", code.usesMax)
+        field("disabled", code.isDisabled)
+        field("forAccount", code.forAccount)
+        field("createdBy", code.createdBy)
+        field("createdAt", code.createdAt)
+        beginArray("uses")
+        for use in code.uses {
+            beginObject()
+            field("usedBy", use.by)
+            field("usedAt", use.at)
+            endObject()
+        }
+        endArray()
+        endObject()
     }
 }

@@ -16,6 +16,13 @@ extension RateLimit {
     static let reserveSigningKey = [RateLimit("reserveSigningKey-5min", points: 100, seconds: 300)]
     /// Resolving makes this server ask others: a stranger must not use it as a hammer.
     static let resolve = [RateLimit("resolve-5min", points: 1_500, seconds: 300)]
+    /// A look into who has an account here, by name.
+    static let checkHandle = [RateLimit("checkHandle-5min", points: 500, seconds: 300)]
+    /// Somebody reads each of them.
+    static let createReport = [
+        RateLimit("createReport-5min", points: 30, seconds: 300),
+        RateLimit("createReport-day", points: 300, seconds: 86_400),
+    ]
     static let uploadBlob = [RateLimit("uploadBlob-day", points: 1_000, seconds: 86_400)]
     static let repoWrites = [
         RateLimit("repoWrites-hour", points: 5_000, seconds: 3_600),

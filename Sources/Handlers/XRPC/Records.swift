@@ -1,6 +1,8 @@
 internal import ATProto
 internal import Accounts
 internal import Base
+internal import Hosting
+internal import Identity
 internal import Repos
 internal import Web
 
@@ -200,7 +202,7 @@ struct DeleteRecord: Method {
 
 // MARK: Reading
 
-/// `com.atproto.repo.getRecord`: one record of an account of this server.
+/// `com.atproto.repo.getRecord`: one record of an account of this server; those of others are the AppView's to give.
 struct GetRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.getRecord"
     static let kind = MethodKind.query
@@ -220,7 +222,7 @@ struct GetRecord: Method {
 
     static func run(_ call: Call<Self>) throws -> Response {
         let input = call.input
-        guard let did = try call.app.did(of: input.repo) else { throw absent(input) }
+        guard let did = try call.app.did(of: input.repo) else { return try foreign(call) }
         let uri = ATURI(did, input.path)
         let found = try call.app.records.get(input.path, of: did) { cid, value -> JSONWriter? in
             if let wanted = input.cid, wanted != cid { return nil }
@@ -233,8 +235,18 @@ struct GetRecord: Method {
             writer.endObject()
             return writer
         }
-        guard let writer = found ?? nil else { throw absent(input) }
+        guard let writer = found ?? nil else { return try foreign(call) }
         return .json(writer)
+    }
+
+    /// What the AppView has, when the repository is none of this server's active ones. What is not in one of those is
+    /// nowhere, and said here: clients know `RecordNotFound`, and nothing of an AppView.
+    private static func foreign(_ call: Call<Self>) throws -> Response {
+        let (repo, app) = (call.input.repo, call.app)
+        let isOwnName = repo.handle.map { app.handlePolicy.domain(of: $0) != nil } ?? false
+        guard let appView = app.upstream.appView, !isOwnName, try app.accounts.find(repo)?.state.isActive != true
+        else { throw absent(call.input) }
+        return try Forwarding(request: call.request, method: nsid, app: app).foreignRecord(at: appView)
     }
 
     private static func absent(_ input: Input) -> Failure {
@@ -333,9 +345,10 @@ struct DescribeRepo: Method {
 
     static func run(_ call: Call<Self>) throws -> Output {
         let app = call.app
-        guard let account = try app.accounts.find(call.input.repo), account.state.isActive else {
+        guard let account = try app.accounts.find(call.input.repo) else {
             throw Failure.invalidRequest("Could not find repo: \(call.input.repo)")
         }
+        guard account.state.isActive else { throw RepoError.notActive(account.did, account.state.repoStatus) }
         guard let document = app.documentIfKnown(account) else {
             throw Failure.invalidRequest("Could not resolve DID: \(account.did)")
         }

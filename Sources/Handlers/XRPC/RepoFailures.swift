@@ -57,6 +57,7 @@ extension BlobUploadError: XRPCReportable {
         switch self {
         case .tooLarge(let max): Failure(.tooLarge, "PayloadTooLarge", "Blob is larger than \(max) bytes")
         case .empty: .invalidRequest("A blob must not be empty")
+        case .takenDown: .invalidRequest("Blob has been takendown, cannot re-upload")
         }
     }
 }

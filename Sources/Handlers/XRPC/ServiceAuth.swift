@@ -39,9 +39,8 @@ extension XRPCAccess where Caller == AccountCaller {
 /// Tokens between services: signed by the repository key of the account that they speak for (specs/pds.md §2.2).
 enum ServiceToken {
     /// Seconds that a token holds when nobody says otherwise, and at most when it is for no method in particular.
-    static let seconds: Int64 = 60
+    static let seconds = ServiceJWT.seconds
     static let secondsMax: Int64 = 3_600
-    static let idSize = 16
 
     /// Whether a token is of this kind, by its algorithm. Proves nothing.
     static func isSignedByKey(_ token: Bytes) -> Bool {
@@ -53,16 +52,22 @@ enum ServiceToken {
         _ did: DID, audience: Bytes, method: Bytes?, expiresAt: Int64, key: SigningKey, now: Timestamp,
         entropy: Entropy
     ) throws -> Bytes {
-        var claims: JOSEObject = [
-            "iat": .integer(now.seconds), "iss": .text(did.bytes), "aud": .text(audience), "exp": .integer(expiresAt),
-        ]
-        if let method { claims["lxm"] = .text(method) }
-        claims["jti"] = .text(Bytes(Hex.encode(try entropy.bytes(idSize))))
-        return try JWT.sign(header: ["typ": "JWT"], claims: claims, key: key)
+        try ServiceJWT.make(
+            did, audience: audience, method: method, expiresAt: expiresAt, key: key, now: now, entropy: entropy)
+    }
+
+    /// Which key of an issuer signs, by the fragment of `iss`.
+    enum Issuer: Sendable {
+        /// `did` or `did#atproto`: an account.
+        case account
+        /// Those, or `did#atproto_labeler`, which signs with the labels' key.
+        case moderationService
     }
 
     /// Whose token this is, once everything about it holds.
-    static func check(_ token: Bytes, for method: Bytes, _ app: XRPCApp) throws -> DID {
+    static func check(
+        _ token: Bytes, for method: Bytes, from kind: Issuer = .account, _ app: XRPCApp
+    ) throws -> DID {
         guard let jwt = try? JWT(parsing: token) else { throw refused("BadJwt", "poorly formatted jwt") }
         let type = jwt.header.text("typ")?.lowercasedASCII
         if type == "at+jwt" || type == "refresh+jwt" || type == "dpop+jwt" {
@@ -82,22 +87,29 @@ enum ServiceToken {
         guard lexicon == method else {
             throw refused("BadJwtLexiconMethod", "bad jwt lexicon method (\"lxm\"). must match: \(method)")
         }
-        let bare = issuer.ends(with: "#atproto") ? issuer.upTo(issuer.count - 8) : issuer
-        guard let did = DID(bare) else { throw refused("BadJwtIss", "jwt issuer is not an account") }
-        try checkSignature(jwt, of: did, app)
+        let hash = issuer.position(of: 0x23) ?? issuer.count
+        let isLabeler = kind == .moderationService && issuer.from(hash) == "#atproto_labeler"
+        guard let did = DID(issuer.upTo(hash)), isLabeler || ["", "#atproto"].contains(issuer.from(hash)) else {
+            throw refused("BadJwtIss", "jwt issuer is not an account")
+        }
+        if kind == .moderationService, did != app.settings.moderationDID {
+            throw refused("UntrustedIss", "jwt issuer is not the moderation service")
+        }
+        try checkSignature(jwt, of: did, isLabeler: isLabeler, app)
         return did
     }
 
     /// An account of this server is looked up here; any other key may have changed since it was kept, so that a
     /// signature that does not hold is tried once more with a fresh document.
-    private static func checkSignature(_ jwt: JWT, of did: DID, _ app: XRPCApp) throws {
-        if let key = try? app.keys.key(of: did).publicKey, (try? jwt.verify(key)) != nil { return }
+    private static func checkSignature(_ jwt: JWT, of did: DID, isLabeler: Bool, _ app: XRPCApp) throws {
+        if !isLabeler, let key = try? app.keys.key(of: did).publicKey, (try? jwt.verify(key)) != nil { return }
         for fresh in [false, true] {
             let document: DIDDocument
             do { document = try app.resolver.document(of: did, fresh: fresh) } catch is IdentityError {
                 throw refused("BadJwtIss", "could not resolve the identity of the jwt issuer")
             }
-            if let key = try? document.signingKey, (try? jwt.verify(key)) != nil { return }
+            let key = try? isLabeler ? document.labelSigningKey : document.signingKey
+            if let key, (try? jwt.verify(key)) != nil { return }
         }
         throw refused("BadJwtSignature", "jwt signature does not match jwt issuer")
     }
@@ -140,7 +152,7 @@ struct GetServiceAuth: Method {
     }
 
     /// Methods that only the person may use, never a service in their name.
-    static let protected: Set<Bytes> = [
+    private static let protected: Set<Bytes> = [
         UpdateHandle.nsid, ActivateAccount.nsid, CreateAppPassword.nsid, DeactivateAccount.nsid,
         GetAccountInviteCodes.nsid, GetSession.nsid, ListAppPasswords.nsid, RevokeAppPassword.nsid,
         "com.atproto.admin.sendEmail", "com.atproto.identity.requestPlcOperationSignature",
@@ -148,10 +160,18 @@ struct GetServiceAuth: Method {
         "com.atproto.server.requestAccountDelete", "com.atproto.server.requestEmailConfirmation",
         "com.atproto.server.requestEmailUpdate", "com.atproto.server.updateEmail",
     ]
+    private static let protectedNames = Set(protected.map(\.lowercasedASCII))
+
+    /// Whatever the case of its letters: a service may not tell them apart.
+    static func isProtected(_ method: Bytes) -> Bool { protectedNames.contains(method.lowercasedASCII) }
+
+    /// The namespace of chats.
+    static let chat: Bytes = "chat.bsky."
 
     /// A whole namespace instead of a list that ages: new chat methods are private as well.
     static func isPrivileged(_ method: Bytes) -> Bool {
-        method.starts(with: "chat.bsky.") || method == CreateAccount.nsid
+        let name = method.lowercasedASCII
+        return name.starts(with: chat) || name == CreateAccount.nsid.lowercasedASCII
     }
 
     static func run(_ call: Call<Self>) throws -> Output {
@@ -160,7 +180,7 @@ struct GetServiceAuth: Method {
         let now = app.clock.now()
         if caller.scope == .takenDown, method != CreateAccount.nsid { throw Failure.badScope }
         if let method {
-            if protected.contains(method) {
+            if isProtected(method) {
                 throw Failure.invalidRequest(
                     "cannot request a service auth token for the following protected method: \(method)")
             }

@@ -7,7 +7,7 @@ extension XRPCResponder {
     static let sync: [XRPCRoute] = [
         XRPCRoute(GetRepo.self), XRPCRoute(GetCheckout.self), XRPCRoute(GetRecordProof.self),
         XRPCRoute(GetBlocks.self), XRPCRoute(GetLatestCommit.self), XRPCRoute(GetHead.self),
-        XRPCRoute(GetRepoStatus.self), XRPCRoute(ListRepos.self),
+        XRPCRoute(GetRepoStatus.self), XRPCRoute(ListRepos.self), XRPCRoute(ListReposByCollection.self),
     ]
 }
 
@@ -270,12 +270,62 @@ struct ListRepos: Method {
     }
 
     static func run(_ call: Call<Self>) throws -> Output {
-        var after = 0
-        if let cursor = call.input.cursor {
-            guard let place = cursor.decimal else { throw Failure.invalidRequest("Invalid cursor") }
-            after = place
-        }
+        let after = try NumberCursor.read(call.input.cursor) ?? 0
         let repos = try call.app.repos.list(after: after, limit: call.input.limit)
         return Output(repos: repos, isMore: repos.count == call.input.limit)
+    }
+}
+
+/// The cursor of a listing that is ordered by number.
+enum NumberCursor {
+    static func read(_ cursor: Bytes?) throws(Failure) -> Int? {
+        guard let cursor else { return nil }
+        guard let place = cursor.decimal else { throw .invalidRequest("Invalid cursor") }
+        return place
+    }
+}
+
+/// `com.atproto.sync.listReposByCollection`: the active repositories with records of one collection. A page may be
+/// short, or empty, and have a cursor: one call looks at a limited count of repositories.
+struct ListReposByCollection: Method {
+    static let nsid: Bytes = "com.atproto.sync.listReposByCollection"
+    static let kind = MethodKind.query
+    static let access = XRPCAccess.anyone
+
+    struct Input: XRPCInput {
+        let collection: NSID
+        let limit: Int
+        let cursor: Bytes?
+
+        init(_ fields: Fields) throws(Failure) {
+            collection = try fields.required("collection")
+            limit = try fields.integer("limit", in: 1...2_000, default: 500)
+            cursor = try fields.optionalText("cursor")
+        }
+    }
+
+    struct Output: XRPCOutput {
+        let dids: [DID]
+        let next: Int?
+
+        func write(to writer: inout JSONWriter) {
+            writer.beginObject()
+            if let next { writer.field("cursor", Bytes(String(next))) }
+            writer.beginArray("repos")
+            for did in dids {
+                writer.beginObject()
+                writer.field("did", did.bytes)
+                writer.endObject()
+            }
+            writer.endArray()
+            writer.endObject()
+        }
+    }
+
+    static func run(_ call: Call<Self>) throws -> Output {
+        let page = try call.app.repos.list(
+            having: call.input.collection, after: try NumberCursor.read(call.input.cursor) ?? 0,
+            limit: call.input.limit)
+        return Output(dids: page.dids, next: page.next)
     }
 }

@@ -2,17 +2,26 @@ internal import ATProto
 internal import Base
 public import Web
 
-/// `/xrpc/<nsid>`: finds the method, checks the caller, decodes, charges, runs, encodes.
+/// `/xrpc/<nsid>`: finds the method, checks the caller, decodes, charges, runs, encodes. What no method here answers is
+/// passed on to another service.
 public struct XRPCResponder: Sendable {
     /// Every method: one list per file. No registration by side effect; a test holds it against the lexicons.
     public static let routes: [XRPCRoute] =
         server + accounts + sessions + appPasswords + invites + identity + preferences + records + blobs + sync
+        + admin + subjects + moderation + temporary
 
     static let table: [Bytes: XRPCRoute] = {
         var table: [Bytes: XRPCRoute] = [:]
         for route in routes { table[route.nsid] = route }
         return table
     }()
+
+    /// The method that answers `request` here. Labels are every labeler's: asked of another by name, they are the
+    /// other's.
+    private static func route(_ name: Bytes, _ request: Request) -> XRPCRoute? {
+        let isOthersToo = name == QueryLabels.nsid || name == FetchLabels.nsid
+        return isOthersToo && request.headers[UpstreamTarget.header] != nil ? nil : table[name]
+    }
 
     public let app: XRPCApp
 
@@ -25,21 +34,27 @@ public struct XRPCResponder: Sendable {
         let name = request.path.starts(with: Self.prefix) ? request.path.from(Self.prefix.count) : Bytes()
         var report: BudgetState?
         if name == "_health" { return shared(health()) }
-        let route = Self.table[name]
+        let route = Self.route(name, request)
+        let isForwarded = route == nil && NSID(name) != nil
         var response: Response
         do {
-            guard let route else { throw Self.unknown(name) }
-            try Self.check(request, route)
-            response = try route.run(request, app, &report)
+            if let route {
+                try Self.check(request, route)
+                response = try route.run(request, app, &report)
+            } else {
+                guard isForwarded else { throw Failure.invalidRequest("invalid xrpc path") }
+                response = try Forwarding(request: request, method: name, app: app).answer()
+            }
         } catch {
             response = self.response(for: error, request: request, method: name)
         }
-        if route?.isPrivate == true {
+        if route?.isPrivate ?? isForwarded {
             response.append("Cache-Control", "private")
             response.append("Vary", "Authorization")
         }
         report?.append(to: &response)
         if let route { response.route = route.nsid }
+        if isForwarded { response.route = Forwarding.route }
         return shared(response)
     }
 
@@ -57,12 +72,6 @@ public struct XRPCResponder: Sendable {
     }
 
     // MARK: Before the method
-
-    /// A name that is not in the table: no NSID at all, or a method that nobody here answers.
-    private static func unknown(_ name: Bytes) -> Failure {
-        guard NSID(name) != nil else { return .invalidRequest("invalid xrpc path") }
-        return .notImplemented
-    }
 
     private static func check(_ request: Request, _ route: XRPCRoute) throws(Failure) {
         switch (route.kind, request.method) {
@@ -144,11 +153,16 @@ public struct XRPCResponder: Sendable {
             case let error as any Reportable: error.failure
             default: Failure.internalError
             }
+        // What others do to us is no error of ours: errors are reported and wake somebody.
+        let level: Log.Level?
         switch failure.kind {
-        case .internal, .unavailable, .storageFull, .upstream, .upstreamTimeout:
-            app.log.error(
-                "xrpc", ["request": .bytes(request.id), "method": .bytes(method), "cause": .text("\(error)")])
-        default: break
+        case .internal, .storageFull: level = .error
+        case .unavailable, .upstream, .upstreamTimeout: level = .warning
+        default: level = nil
+        }
+        if let level {
+            app.log.line(
+                level, "xrpc", ["request": .bytes(request.id), "method": .bytes(method), "cause": .text("\(error)")])
         }
         var response = Self.json(failure.xrpcStatus, Self.body(failure))
         if let limited = error as? BudgetExceeded {

@@ -169,9 +169,14 @@ public struct AccountStore: Sendable {
         guard changed == 1 else { throw AccountError.notFound }
     }
 
-    /// Takes the account down at `moment`, or lifts the takedown with nil. Throws `notFound`.
-    public static func setTakedown(_ moment: Timestamp?, of did: DID, in writer: any Writer) throws {
-        let changed = try writer.run("UPDATE account SET taken_down_at = \(moment) WHERE did = \(did.sql)")
+    /// Takes the account down at `moment`, or lifts the takedown with nil. `reference` is what the moderation service
+    /// calls its decision. Throws `notFound`.
+    public static func setTakedown(
+        _ moment: Timestamp?, of did: DID, reference: Bytes? = nil, in writer: any Writer
+    ) throws {
+        let reference = moment == nil ? nil : reference?.asText
+        let changed = try writer.run(
+            "UPDATE account SET taken_down_at = \(moment), takedown_ref = \(reference) WHERE did = \(did.sql)")
         guard changed == 1 else { throw AccountError.notFound }
     }
 
@@ -184,17 +189,23 @@ public struct AccountStore: Sendable {
 
     /// Stores a new password hash and ends every session of the account (specs/pds.md §2.5). Throws `notFound`.
     public func setPassword(_ hash: Bytes, of did: DID) throws {
-        try database.write { writer in
-            let changed = try writer.run("UPDATE account SET password = \(hash.asText) WHERE did = \(did.sql)")
-            guard changed == 1 else { throw AccountError.notFound }
-            try writer.run("DELETE FROM refresh_token WHERE did = \(did.sql)")
-        }
+        try database.write { try Self.setPassword(hash, of: did, in: $0) }
     }
 
-    /// Removes the account with all that hangs on it in this module (keys, sessions, app passwords, preferences).
+    /// The same as part of a transaction.
+    public static func setPassword(_ hash: Bytes, of did: DID, in writer: any Writer) throws {
+        let changed = try writer.run("UPDATE account SET password = \(hash.asText) WHERE did = \(did.sql)")
+        guard changed == 1 else { throw AccountError.notFound }
+        try SessionStore.revokeAll(of: did, in: writer)
+    }
+
+    /// Removes the account with all that hangs on it in this module: keys, sessions, app passwords, preferences, its
+    /// invite codes, and its name among the users of another's code.
     public static func delete(_ did: DID, in writer: any Writer) throws {
         try writer.run("DELETE FROM account WHERE did = \(did.sql)")
         try writer.run("DELETE FROM reserved_key WHERE did = \(did.sql)")
+        try writer.run("DELETE FROM invite_code WHERE for_account = \(did.sql) OR created_by = \(did.sql)")
+        try writer.run("DELETE FROM invite_code_use WHERE used_by = \(did.sql)")
     }
 
     /// Whether the database answers.

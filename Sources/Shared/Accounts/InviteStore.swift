@@ -33,7 +33,7 @@ public struct InviteStore: Sendable {
     public static let createdCountMax = 1_000
     public static let codeSizeMax = 320
 
-    private let database: any Database
+    let database: any Database
     private let entropy: Entropy
     private let prefix: Bytes
 
@@ -44,9 +44,10 @@ public struct InviteStore: Sendable {
         prefix = Bytes(host.map { $0 == 0x2E || $0 == 0x3A ? 0x2D : $0 })
     }
 
-    /// Makes `count` codes for each of `accounts`, in their order.
+    /// Makes `count` codes for each of `accounts`, in their order; `also` runs in the same transaction.
     public func create(
-        count: Int, usesMax: Int, for accounts: [Bytes], by creator: Bytes, now: Timestamp
+        count: Int, usesMax: Int, for accounts: [Bytes], by creator: Bytes, now: Timestamp,
+        also: (any Writer) throws -> Void = { _ in }
     ) throws -> [(account: Bytes, codes: [Bytes])] {
         var made: [(account: Bytes, codes: [Bytes])] = []
         for account in accounts {
@@ -65,6 +66,7 @@ public struct InviteStore: Sendable {
                         """)
                 }
             }
+            try also(writer)
         }
         return made
     }

@@ -17,7 +17,9 @@ public struct KeyStore: Sendable {
     private let database: any Database
     private let sealer: Sealer
     private let entropy: Entropy
-    private let cache = Guarded<[DID: SigningKey]>([:])
+    /// By account, with the public key's text: a key counts only while the account's row names it, since another
+    /// process may have put another one there.
+    private let cache = Guarded<[DID: (didKey: Bytes, key: SigningKey)]>([:])
 
     public init(database: any Database, sealer: Sealer, entropy: Entropy) {
         self.database = database
@@ -27,22 +29,25 @@ public struct KeyStore: Sendable {
 
     /// The signing key of an account. Throws `KeyError.notFound`, or `CryptoError.notAuthentic` when the row was
     /// sealed under another key file.
-    public func key(of did: DID) throws -> SigningKey {
-        if let key = cache.withLock({ $0[did] }) { return key }
-        return try database.read { try self.key(of: did, in: $0) }
-    }
+    public func key(of did: DID) throws -> SigningKey { try database.read { try key(of: did, in: $0) } }
 
     /// The same inside of a transaction.
     public func key(of did: DID, in reader: any Reader) throws -> SigningKey {
-        if let key = cache.withLock({ $0[did] }) { return key }
-        let row = try reader.first("SELECT did_key, sealed FROM signing_key WHERE did = \(did.sql)") {
-            (didKey: try $0.text(0), sealed: try $0.bytes(1))
+        let cached = cache.withLock { $0[did] }
+        let found = try reader.first("SELECT did_key, sealed FROM signing_key WHERE did = \(did.sql)") {
+            row -> (didKey: Bytes, sealed: Bytes?) in
+            let didKey = try row.text(0)
+            return (didKey, cached?.didKey == didKey ? nil : try row.bytes(1))
         }
-        guard let row else { throw KeyError.notFound(did) }
-        let key = try open(row.sealed, didKey: row.didKey, context: Self.context(did))
+        guard let found else { throw KeyError.notFound(did) }
+        guard let sealed = found.sealed else {
+            if let cached { return cached.key }
+            throw KeyError.notFound(did)
+        }
+        let key = try open(sealed, didKey: found.didKey, context: Self.context(did))
         cache.withLock { cache in
             if cache.count >= Self.cachedCountMax { cache.removeAll(keepingCapacity: true) }
-            cache[did] = key
+            cache[did] = (found.didKey, key)
         }
         return key
     }
@@ -60,6 +65,15 @@ public struct KeyStore: Sendable {
         let didKey = key.didKey
         try writer.run(
             "INSERT INTO signing_key (did, did_key, sealed) VALUES (\(did.sql), \(didKey.asText), \(sealed))")
+        try writer.run("DELETE FROM reserved_key WHERE did_key = \(didKey.asText) OR did = \(did.sql)")
+    }
+
+    /// Puts another key in the place of the account's, and drops the reservation of that. Throws `notFound`.
+    public static func replace(_ key: VerificationKey, sealed: [UInt8], of did: DID, in writer: any Writer) throws {
+        let didKey = key.didKey
+        let changed = try writer.run(
+            "UPDATE signing_key SET did_key = \(didKey.asText), sealed = \(sealed) WHERE did = \(did.sql)")
+        guard changed == 1 else { throw KeyError.notFound(did) }
         try writer.run("DELETE FROM reserved_key WHERE did_key = \(didKey.asText) OR did = \(did.sql)")
     }
 
@@ -104,13 +118,16 @@ public struct KeyStore: Sendable {
         return try open(row.sealed, didKey: row.didKey, context: Self.reservedContext(row.didKey))
     }
 
-    /// The reserved key with this public key, or nil.
-    public func reserved(didKey: Bytes) throws -> SigningKey? {
-        let sealed = try database.read { reader in
-            try reader.first("SELECT sealed FROM reserved_key WHERE did_key = \(didKey.asText)") { try $0.bytes(0) }
+    /// The reserved key with this public key, or nil; with `did`, nil too when it is reserved for another account.
+    public func reserved(didKey: Bytes, for did: DID? = nil) throws -> SigningKey? {
+        let row = try database.read { reader in
+            try reader.first("SELECT sealed, did FROM reserved_key WHERE did_key = \(didKey.asText)") {
+                (sealed: try $0.bytes(0), owner: try $0.optionalText(1))
+            }
         }
-        guard let sealed else { return nil }
-        return try open(sealed, didKey: didKey, context: Self.reservedContext(didKey))
+        guard let row else { return nil }
+        if let did, let owner = row.owner, owner != did.bytes { return nil }
+        return try open(row.sealed, didKey: didKey, context: Self.reservedContext(didKey))
     }
 
     /// Drops a reservation that came to nothing.

@@ -1,14 +1,23 @@
+internal import ATProto
+internal import Accounts
 public import Base
+internal import Hosting
+internal import Moderation
 internal import Repos
+internal import Storage
 internal import Web
 
 /// `skystead-worker collect`: removes what is kept for a time only, once, and ends. A timer runs it.
 ///
 /// Two at once do no harm: each step is a transaction that removes what it finds.
 public enum CollectWorker {
-    /// Events older than the window, blobs that no record has named for longer than the grace, budgets that are
-    /// over, kept repositories that nobody asked for.
-    /// Needs no keys. Throws what the database and the files throw; what was removed before stays removed.
+    /// Reports that one run passes on: some stay for the next.
+    private static let reportsMax = 500
+
+    /// Accounts whose owners wanted them gone by now, events older than the window, blobs that no record has named for
+    /// longer than the grace, budgets that are over, kept repositories that nobody asked for. Then passes on the
+    /// reports that are due, for which alone it needs keys. Throws what the database and the files throw; what was
+    /// removed before stays removed.
     public static func run(_ settings: Settings, log: Log) throws {
         let paths = Paths(settings)
         let clock = Clock.system
@@ -19,13 +28,34 @@ public enum CollectWorker {
         let eventCount = try all { try events.trim(before: clock.now().adding(seconds: -window)) }
         let blobs = try BlobStore(
             database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax])
+        let archive = Service.archive(paths, clock)
+        let accounts = AccountRemoval(
+            database: database, accounts: AccountStore(database: database),
+            repos: repos(database, events, clock, archive), events: events, blobs: blobs)
+        let removed = try accounts.collect(now: clock.now(), log: AdminLog(database: database, clock: clock))
         let blobCount = try all { try blobs.purge() }
         let budgets = BudgetStore(database)
         let budgetCount = try all { try budgets.trim(now: clock.now()) }
-        _ = Service.archive(paths, clock)?.trim()
+        _ = archive?.trim()
         log.info(
             "collect.done",
-            ["events": .integer(eventCount), "blobs": .integer(blobCount), "budgets": .integer(budgetCount)])
+            [
+                "events": .integer(eventCount), "blobs": .integer(blobCount), "budgets": .integer(budgetCount),
+                "accounts": .integer(removed.deleted), "finished": .integer(removed.finished),
+            ])
+        let reports = ReportStore(database: database, clock: clock)
+        guard try !reports.due(limit: 1).isEmpty else { return }
+        let count = try Service(settings, log: log).reports.forwardDue(limit: reportsMax)
+        log.info("collect.reports", ["forwarded": .integer(count)])
+    }
+
+    /// Repositories to remove, not to write to: nothing here signs a commit.
+    private static func repos(
+        _ database: any Database, _ events: EventStore, _ clock: Clock, _ archive: RepoArchive?
+    ) -> RepoStore {
+        RepoStore(
+            database: database, events: events, tids: TIDMaker(clockID: 0), clock: clock, archive: archive,
+            keys: { did, _ in throw KeyError.notFound(did) })
     }
 
     /// Repeats a step of bounded size until it finds nothing more; returns how many there were.

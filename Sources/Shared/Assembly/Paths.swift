@@ -19,15 +19,15 @@ public struct Paths: Sendable {
     public var rotationKey: String { "\(keys)/plc-rotation.sealed" }
     public var logs: String { "\(data)/log" }
     public var xrpcSocket: String { "\(run)/xrpc.sock" }
+    public var adminSocket: String { "\(run)/admin.sock" }
     public var streamSocket: String { "\(run)/stream.sock" }
     /// Rung by writers, heard by the stream. Not in `run`: that belongs to whoever makes the listening sockets.
     public var doorbell: String { "\(data)/doorbell.sock" }
 
-    /// Makes the directories that are missing. Blobs are readable by the group, because the web server sends them;
-    /// keys by nobody else.
+    /// Makes the directories of the state that are missing; `run` is whoever's who makes the sockets in it. Blobs are
+    /// readable by the group, because the web server sends them; keys by nobody else.
     public func makeDirectories() throws(SystemError) {
         try Files.makeDirectory(data, mode: 0o711)
-        try Files.makeDirectory(run, mode: 0o755)
         try Files.makeDirectory(blobs, mode: 0o750)
         try Files.makeDirectory(keys, mode: 0o700)
     }

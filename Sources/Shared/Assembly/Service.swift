@@ -3,6 +3,7 @@ public import Accounts
 public import Base
 public import Hosting
 public import Identity
+public import Moderation
 internal import Net
 public import Repos
 public import Storage
@@ -21,6 +22,10 @@ public struct Service: Sendable {
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
+    public let events: EventStore
+    public let administration: Administration
+    public let adminLog: AdminLog
+    public let reports: ReportDesk
     let serviceKeys: Keys
     let serviceDID: DID
     let clock = Clock.system
@@ -43,7 +48,7 @@ public struct Service: Sendable {
         invites = InviteStore(database: database, host: names.host, entropy: entropy)
         let keys = KeyStore(database: database, sealer: serviceKeys.sealer, entropy: entropy)
         self.keys = keys
-        let events = EventStore(database: database, clock: clock)
+        events = EventStore(database: database, clock: clock)
         repos = RepoStore(
             database: database, events: events, tids: TIDMaker(clockID: try Self.clockID(entropy)), clock: clock,
             archive: Self.archive(paths, clock), keys: { did, reader in try keys.key(of: did, in: reader) })
@@ -56,12 +61,32 @@ public struct Service: Sendable {
         resolver = Resolver(database: database, directory: directory, network: network, clock: clock)
         life = AccountLife(
             stores: AccountLife.Stores(
-                database: database, accounts: accounts, invites: invites, keys: keys, repos: repos, events: events),
+                database: database, accounts: accounts, invites: invites, keys: keys, repos: repos, events: events,
+                blobs: blobs),
             directory: directory, resolver: resolver, policy: HandlePolicy(domains: names.handleDomains),
             settings: AccountLife.Settings(
                 publicURL: names.publicURL, inviteCodeRequired: settings[Settings.inviteRequired],
                 rotationKey: serviceKeys.rotation),
             clock: clock, entropy: entropy, log: log)
+        adminLog = AdminLog(database: database, clock: clock)
+        administration = Administration(life: life, log: adminLog)
+        let client = Outbound.client(settings)
+        reports = ReportDesk(
+            reports: ReportStore(database: database, clock: clock), keys: keys, resolver: resolver,
+            labeler: Self.labeler(settings), send: { try client.send($0).status }, clock: clock, entropy: entropy,
+            log: log)
+    }
+
+    /// Who hears of reports: the report service, else the moderation service, else nobody.
+    private static func labeler(_ settings: Settings) -> ReportDesk.Labeler? {
+        let pairs = [
+            (settings[Settings.reportServiceDID], settings[Settings.reportServiceURL]),
+            (settings[Settings.moderationDID], settings[Settings.moderationURL]),
+        ]
+        for case (let did?, let url?) in pairs {
+            if let did = DID(did) { return ReportDesk.Labeler(did: did, url: url) }
+        }
+        return nil
     }
 
     /// Which of the 1,024 clocks of the TID specification this process is: processes that write at the same time

@@ -1,6 +1,9 @@
 internal import ATProto
 internal import Accounts
 public import Base
+internal import Moderation
+internal import Net
+internal import Repos
 internal import Storage
 public import Web
 internal import XRPCHandlers
@@ -13,9 +16,12 @@ public struct XRPCService: Sendable {
     private static let blobInternalPath: Bytes = "/_blobs/"
     private static let archiveInternalPath: Bytes = "/_cars/"
 
-    /// Opens everything that `Service` does, and throws what it throws.
-    public init(_ settings: Settings, log: Log) throws {
+    /// Opens everything that `Service` does, and throws what it throws and `Settings.Invalid` for an AppView that can't
+    /// be asked.
+    public init(_ settings: Settings, log: Log, metrics: Metrics) throws {
         let service = try Service(settings, log: log)
+        Observability.register(metrics, process: "xrpc", service.database)
+        Observability.register(metrics, service.blobs)
         let tokens = SessionTokens(key: service.serviceKeys.sessions, service: service.serviceDID)
         let database: any Database = service.database
         var surface = XRPCSettings(
@@ -26,6 +32,7 @@ public struct XRPCService: Sendable {
             contactEmail: settings[Settings.contactEmail], adminPassword: settings[Settings.adminPassword])
         surface.blobInternalPath = Self.blobInternalPath
         surface.archiveInternalPath = Self.archiveInternalPath
+        surface.moderationDID = settings[Settings.moderationDID].flatMap { DID($0) }
         let app = XRPCApp(
             settings: surface,
             clock: service.clock, entropy: service.entropy, log: log,
@@ -35,8 +42,28 @@ public struct XRPCService: Sendable {
                 database: database, tokens: tokens, clock: service.clock, entropy: service.entropy),
             appPasswords: AppPasswordStore(database: database, entropy: service.entropy), invites: service.invites,
             preferences: PreferenceStore(database: database), keys: service.keys, resolver: service.resolver,
-            life: service.life, repos: service.repos, records: service.records, blobs: service.blobs)
+            life: service.life, repos: service.repos, records: service.records, blobs: service.blobs,
+            upstream: try Self.upstream(settings), takedowns: TakedownStore(database: database),
+            labels: LabelStore(database: database), administration: service.administration, reports: service.reports)
+        metrics.register { [metrics = app.upstream.metrics] in metrics.write(to: &$0) }
         let home = HomeResponder(app: app)
         responder = { home.respond(to: $0) }
+    }
+
+    private static func upstream(_ settings: Settings) throws -> Upstream {
+        let client = Outbound.client(settings)
+        var appView: Upstream.AppView?
+        if let origin = settings[Settings.appViewURL], let text = settings[Settings.appViewDID] {
+            do throws(HTTPClientError) { try client.check(origin) } catch {
+                throw Settings.Invalid(problems: ["\(Settings.appViewURL.key) can't be asked: \(error)"])
+            }
+            guard let did = DID(text) else {
+                throw Settings.Invalid(problems: ["\(Settings.appViewDID.key) is not a DID"])
+            }
+            appView = Upstream.AppView(did: did, origin: origin, imageURL: settings[Settings.appViewImageURL])
+        }
+        // A quarter of the threads never waits for others.
+        let lanes = settings[Settings.threads] * 3 / 4
+        return Upstream(appView: appView, lanes: lanes) { request throws(HTTPClientError) in try client.open(request) }
     }
 }

@@ -50,6 +50,15 @@ public struct Settings: Sendable {
     /// Where the value of the setting called `key` came from.
     public func source(of key: String) -> Source { values[key]?.source ?? .default }
 
+    /// The files that hold a secret which is in force: nobody else may read them.
+    public var filesWithSecrets: [String] {
+        var paths: Set<String> = []
+        for row in Self.rows where row.secret {
+            if case .file(let path)? = values[row.key]?.source { paths.insert(path) }
+        }
+        return paths.sorted()
+    }
+
     /// The same settings with `key` set to `value`, for tests and for tools that fix one thing.
     /// Throws `Invalid` when there is no such key or the value is not of its grammar.
     public func setting(_ key: String, to value: Bytes) throws(Invalid) -> Settings {
@@ -112,6 +121,15 @@ public struct Settings: Sendable {
         }
         needs(Self.smtpURL, Self.mailFrom)
         needs(Self.appViewURL, Self.appViewDID)
+        needs(Self.appViewDID, Self.appViewURL)
+        needs(Self.appViewImageURL, Self.appViewURL)
+        if let image = self[Self.appViewImageURL]?.description, !image.contains("{did}") || !image.contains("{cid}") {
+            found.append("SKYSTEAD_APPVIEW_IMAGE_URL must have {did} and {cid} in it")
+        }
+        needs(Self.moderationDID, Self.moderationURL)
+        needs(Self.moderationURL, Self.moderationDID)
+        needs(Self.reportServiceDID, Self.reportServiceURL)
+        needs(Self.reportServiceURL, Self.reportServiceDID)
         needs(Self.s3Endpoint, Self.s3Bucket)
         needs(Self.s3Endpoint, Self.s3AccessKeyID)
         needs(Self.s3Endpoint, Self.s3SecretAccessKey)

@@ -81,6 +81,9 @@ extension Settings {
     public static let rateLimits = Setting(
         "SKYSTEAD_RATE_LIMITS", .flag, default: "yes",
         help: "Whether callers have budgets. Turn it off for a benchmark on a closed machine only.")
+    public static let diskFreeMin = Setting(
+        "SKYSTEAD_DISK_FREE_MIN", .size(0...(1 << 50)), default: "200M",
+        help: "The room that there should be in SKYSTEAD_DATA_DIR: with less, `skystead check` says that it is wrong.")
     public static let eventWindowHours = Setting(
         "SKYSTEAD_EVENT_WINDOW_HOURS", .integer(1...8_760), default: "72",
         help: "How long the firehose keeps events for those who come back with a cursor.")
@@ -91,13 +94,40 @@ extension Settings {
         "SKYSTEAD_PLC_URL", .requiredURL, default: "https://plc.directory",
         help: "The PLC directory that new identities are registered with.")
     public static let appViewURL = Setting(
-        "SKYSTEAD_APPVIEW_URL", .url(["https", "http"]), default: nil, reserved: true,
-        help: "The AppView that app.bsky.* calls are passed on to.")
+        "SKYSTEAD_APPVIEW_URL", .url(["https", "http"]), default: nil,
+        help: """
+            The origin of the AppView that calls are passed on to which no method here answers, those of app.bsky \
+            above all. Without it only calls that name a service themselves (atproto-proxy) are passed on.
+            """)
     public static let appViewDID = Setting(
-        "SKYSTEAD_APPVIEW_DID", .did, default: nil, reserved: true, help: "The DID of that AppView.")
+        "SKYSTEAD_APPVIEW_DID", .did, default: nil,
+        help: "The DID of that AppView, which the tokens for it name, such as did:web:api.bsky.app.")
+    public static let appViewImageURL = Setting(
+        "SKYSTEAD_APPVIEW_IMAGE_URL", .text, default: nil,
+        help: """
+            Where that AppView has the pictures of posts, with {size}, {did} and {cid} in it, such as \
+            https://cdn.bsky.app/img/{size}/plain/{did}/{cid}@jpeg. It is for posts that the AppView has not seen \
+            yet. Without it their pictures come from here.
+            """)
+    public static let moderationDID = Setting(
+        "SKYSTEAD_MODERATION_DID", .did, default: nil,
+        help: """
+            A moderation service that may look at accounts and take them, their records and blobs down, by tokens that \
+            it signs. Reports are passed on to it.
+            """)
+    public static let moderationURL = Setting(
+        "SKYSTEAD_MODERATION_URL", .url(["https", "http"]), default: nil, help: "Where that service is.")
+    public static let reportServiceDID = Setting(
+        "SKYSTEAD_REPORT_SERVICE_DID", .did, default: nil,
+        help: "Another service that reports are passed on to, in place of the moderation service.")
+    public static let reportServiceURL = Setting(
+        "SKYSTEAD_REPORT_SERVICE_URL", .url(["https", "http"]), default: nil, help: "Where that one is.")
     public static let crawlers = Setting(
-        "SKYSTEAD_CRAWLERS", .urls, default: "", reserved: true,
-        help: "Relays that are told when there is something new.")
+        "SKYSTEAD_CRAWLERS", .urls, default: "",
+        help: """
+            Relays that are told when there is something new, such as https://bsky.network: at once, and not again \
+            for 20 minutes. Without any nobody is told, and the network does not see what is written here.
+            """)
     public static let extraCAFile = Setting(
         "SKYSTEAD_EXTRA_CA_FILE", .text, default: nil,
         help: "Certificates in PEM that are trusted for outbound requests beside the system's.")
@@ -144,6 +174,18 @@ extension Settings {
     public static let metricsPort = Setting(
         "SKYSTEAD_METRICS_PORT", .integer(0...65_535), default: "0",
         help: "A port on 127.0.0.1 with the XRPC responder's figures for Prometheus at /metrics. 0: none.")
+    public static let streamMetricsPort = Setting(
+        "SKYSTEAD_STREAM_METRICS_PORT", .integer(0...65_535), default: "0",
+        help: "The same for the firehose. 0: none.")
+    public static let crawlersMetricsPort = Setting(
+        "SKYSTEAD_CRAWLERS_METRICS_PORT", .integer(0...65_535), default: "0",
+        help: "The same for the worker that tells relays of news. 0: none.")
+    public static let sentryDSN = Setting(
+        "SKYSTEAD_SENTRY_DSN", .secret, default: nil, secret: true,
+        help: """
+            https://key@host/project: where unexpected errors are reported, in the form of Sentry (envelopes). \
+            A report holds what the log says, never a header of a request.
+            """)
     public static let streamPort = Setting(
         "SKYSTEAD_STREAM_PORT", .integer(0...65_535), default: "0",
         help: "A port on 127.0.0.1 for the firehose, beside its unix socket. 0: none.")
@@ -159,16 +201,23 @@ extension Settings {
             "Accounts",
             [inviteRequired, adminPassword, contactEmail, privacyPolicyURL, termsOfServiceURL]
         ),
-        ("Limits", [blobSizeMax, rateLimits, eventWindowHours]),
+        ("Limits", [blobSizeMax, rateLimits, diskFreeMin, eventWindowHours]),
         (
             "The network",
             [
-                plcURL, appViewURL, appViewDID, crawlers, extraCAFile, hostOverrides, allowPrivateHosts, dnsServers,
-                smtpURL, mailFrom,
+                plcURL, appViewURL, appViewDID, appViewImageURL, moderationDID, moderationURL, reportServiceDID,
+                reportServiceURL, crawlers, extraCAFile, hostOverrides, allowPrivateHosts, dnsServers, smtpURL,
+                mailFrom,
             ]
         ),
         ("Object storage", [s3Endpoint, s3Bucket, s3Region, s3AccessKeyID, s3SecretAccessKey]),
-        ("Processes", [threads, drainSeconds, metricsPort, streamPort, logLevel]),
+        (
+            "Processes",
+            [
+                threads, drainSeconds, metricsPort, streamMetricsPort, crawlersMetricsPort, streamPort, sentryDSN,
+                logLevel,
+            ]
+        ),
     ]
 
     static let rows: [any SettingRow] = table.flatMap(\.rows)

@@ -34,10 +34,11 @@ public struct AccountLife: Sendable {
         public var keys: KeyStore
         public var repos: RepoStore
         public var events: EventStore
+        public var blobs: BlobStore
 
         public init(
             database: any Database, accounts: AccountStore, invites: InviteStore, keys: KeyStore, repos: RepoStore,
-            events: EventStore
+            events: EventStore, blobs: BlobStore
         ) {
             self.database = database
             self.accounts = accounts
@@ -45,6 +46,7 @@ public struct AccountLife: Sendable {
             self.keys = keys
             self.repos = repos
             self.events = events
+            self.blobs = blobs
         }
     }
 
@@ -77,11 +79,13 @@ public struct AccountLife: Sendable {
     // MARK: Sleeping and waking
 
     /// Makes the account active again and tells the network. Throws unless its DID document points here.
-    public func activate(_ did: DID) throws {
+    /// `also`, here and below, runs in the transaction of the change.
+    public func activate(_ did: DID, also: (any Writer) throws -> Void = { _ in }) throws {
         guard let account = try stores.accounts.find(did) else { throw AccountError.notFound }
         try checkPointsHere(did)
         try stores.database.write { writer in
             try AccountStore.activate(did, in: writer)
+            try also(writer)
             let status = try AccountStore.find(did, in: writer)?.state.repoStatus ?? .deleted
             try stores.repos.setStatus(status, of: did, in: writer)
             try stores.events.appendAccount(did, status, in: writer)
@@ -94,8 +98,11 @@ public struct AccountLife: Sendable {
     }
 
     /// Takes the account from the network until it is activated. `deleteAfter` is when its owner wants it gone.
-    public func deactivate(_ did: DID, deleteAfter: Timestamp? = nil) throws {
+    public func deactivate(
+        _ did: DID, deleteAfter: Timestamp? = nil, also: (any Writer) throws -> Void = { _ in }
+    ) throws {
         try stores.database.write { writer in
+            try also(writer)
             try AccountStore.deactivate(did, at: clock.now(), deleteAfter: deleteAfter, in: writer)
             let status = try AccountStore.find(did, in: writer)?.state.repoStatus ?? .deleted
             try stores.repos.setStatus(status, of: did, in: writer)
@@ -103,37 +110,105 @@ public struct AccountLife: Sendable {
         }
     }
 
-    /// Takes the account down, or lifts that.
-    public func setTakedown(_ isTakenDown: Bool, of did: DID) throws {
-        try stores.database.write { writer in
-            try AccountStore.setTakedown(isTakenDown ? clock.now() : nil, of: did, in: writer)
+    /// Takes the account down and ends its sessions, or lifts that.
+    public func setTakedown(
+        _ isTakenDown: Bool, of did: DID, reference: Bytes? = nil, also: (any Writer) throws -> Void = { _ in }
+    ) throws {
+        try changeState(of: did) { writer in
+            try AccountStore.setTakedown(isTakenDown ? clock.now() : nil, of: did, reference: reference, in: writer)
             if isTakenDown { try SessionStore.revokeAll(of: did, in: writer) }
+            try also(writer)
+        }
+    }
+
+    /// Suspends the account, or lifts that. Its sessions wait.
+    public func setSuspension(
+        _ isSuspended: Bool, of did: DID, also: (any Writer) throws -> Void = { _ in }
+    ) throws {
+        try changeState(of: did) { writer in
+            try AccountStore.setSuspension(isSuspended ? clock.now() : nil, of: did, in: writer)
+            try also(writer)
+        }
+    }
+
+    /// Changes what decides the account's state, and tells repository and network what the state is then.
+    private func changeState(of did: DID, _ change: (any Writer) throws -> Void) throws {
+        try stores.database.write { writer in
+            try change(writer)
             let status = try AccountStore.find(did, in: writer)?.state.repoStatus ?? .deleted
             try stores.repos.setStatus(status, of: did, in: writer)
             try stores.events.appendAccount(did, status, in: writer)
         }
     }
 
-    /// Removes the account, its repository and what the event stream still holds of it, and tells the network.
-    public func delete(_ did: DID) throws {
+    /// Deletes the account completely: see `AccountRemoval`. Throws `AccountError.notFound`.
+    public func delete(_ did: DID, also: (any Writer) throws -> Void = { _ in }) throws {
+        try removal.delete(did, also: also)
+        stores.keys.forget(did)
+    }
+
+    /// What deletes accounts, by this or by the worker.
+    public var removal: AccountRemoval {
+        AccountRemoval(
+            database: stores.database, accounts: stores.accounts, repos: stores.repos, events: stores.events,
+            blobs: stores.blobs)
+    }
+
+    // MARK: Keys
+
+    /// Gives the account another signing key: `didKey`, one that was reserved here, or else one made now.
+    ///
+    /// The key is kept before the identity names it; repeated after a failure, the same one is taken up again. The
+    /// network hears of the identity first, then of a commit that the new key signed.
+    func rotateKey(
+        of did: DID, to didKey: Bytes?, also: (any Writer, VerificationKey) throws -> Void
+    ) throws -> VerificationKey {
+        guard let account = try stores.accounts.find(did) else { throw AccountError.notFound }
+        let key = try nextKey(of: did, didKey)
+        let publicKey = key.publicKey
+        if did.method == "plc" {
+            try directory.update(did, signedBy: settings.rotationKey) { $0.setSigningKey(publicKey) }
+        } else if !isServedHere(did) {
+            let named = try? resolver.document(of: did, fresh: true).signingKey
+            guard named == publicKey else { throw HostingError.notPointedHere(.signingKey) }
+        }
+        let sealed = try stores.keys.seal(key, for: did)
         try stores.database.write { writer in
-            guard try AccountStore.find(did, in: writer) != nil else { throw AccountError.notFound }
-            try stores.repos.remove(did, in: writer)
-            try AccountStore.delete(did, in: writer)
-            try stores.events.remove(of: did, in: writer)
-            try stores.events.appendAccount(did, .deleted, in: writer)
+            try KeyStore.replace(publicKey, sealed: sealed, of: did, in: writer)
+            try stores.events.appendIdentity(did, handle: account.handle, in: writer)
+            let info = try stores.repos.recommit(did, key: key, in: writer)
+            if try stores.repos.status(of: did, in: writer) == .active {
+                let (_, block) = try stores.repos.current(of: did, in: writer)
+                try stores.events.appendSync(did, commit: info, block: block, in: writer)
+            }
+            try Resolver.forget(did, in: writer)
+            try also(writer, publicKey)
         }
         stores.keys.forget(did)
-        stores.repos.archive?.remove(did)
+        return publicKey
+    }
+
+    private func nextKey(of did: DID, _ didKey: Bytes?) throws -> SigningKey {
+        if let didKey {
+            guard let key = try stores.keys.reserved(didKey: didKey, for: did) else { throw HostingError.unknownKey }
+            return key
+        }
+        if let key = try stores.keys.reserved(for: did) { return key }
+        let key = try SigningKey.generate(.k256, entropy: entropy)
+        try stores.keys.reserve(key, for: did, now: clock.now())
+        return key
     }
 
     // MARK: Names
 
     /// Gives the account another handle: one of this server's that is free, or one of another domain that already
-    /// names the account's DID. A did:plc identity is told first.
-    public func changeHandle(_ handle: Handle, of did: DID) throws {
+    /// names the account's DID. A did:plc identity is told first. An administrator may give out reserved names.
+    public func changeHandle(
+        _ handle: Handle, of did: DID, allowReserved: Bool = false, also: (any Writer) throws -> Void = { _ in }
+    ) throws {
+        guard try stores.accounts.find(did) != nil else { throw AccountError.notFound }
         if policy.domain(of: handle) != nil {
-            try policy.checkLocal(handle)
+            try checkLocal(handle, allowReserved: allowReserved)
         } else {
             try policy.checkForeign(handle)
             guard (try? resolver.resolve(handle)) == did else { throw HostingError.handleElsewhere(handle) }
@@ -147,8 +222,21 @@ public struct AccountLife: Sendable {
         try stores.database.write { writer in
             try AccountStore.setHandle(handle, of: did, in: writer)
             try stores.events.appendIdentity(did, handle: handle, in: writer)
+            try also(writer)
         }
         try resolver.forget(did)
+    }
+
+    /// Throws unless `handle` may be given out here: neither the program nor the operator keeps it back.
+    func checkLocal(_ handle: Handle, allowReserved: Bool = false) throws {
+        try policy.checkLocal(handle, allowReserved: allowReserved)
+        if try !allowReserved && stores.accounts.isReserved(handle) { throw HandleError.reservedWord }
+    }
+
+    /// Whether a newcomer could have `handle` now. Throws as signing up with it would.
+    public func checkAvailable(_ handle: Handle) throws {
+        try checkLocal(handle)
+        try stores.accounts.checkFree(did: nil, handle: handle, email: nil)
     }
 
     // MARK: Documents

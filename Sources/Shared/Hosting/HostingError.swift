@@ -11,6 +11,8 @@ public enum HostingError: Error, Equatable, Sendable {
     case unresolvable(DID)
     /// A handle of another domain that does not name the account's DID.
     case handleElsewhere(Handle)
+    /// A signing key that this server has not reserved, or for another account.
+    case unknownKey
     /// The DID document does not say that the account is here.
     case notPointedHere(Mismatch)
 

@@ -22,6 +22,7 @@ public struct DIDDocument: Sendable, Equatable {
     public let handle: Handle?
     public let services: [Service]
     private let key: Result<VerificationKey, DocumentFault>
+    private let labelKey: Result<VerificationKey, DocumentFault>
 
     /// Reads the document that was got for `did`. Throws `IdentityError.invalidDocument` for what is no document of
     /// it; missing or wrong entries throw where they are asked for.
@@ -33,13 +34,22 @@ public struct DIDDocument: Sendable, Equatable {
         self.did = did
         handle = (value["alsoKnownAs"]?.array ?? []).lazy.compactMap(\.text).compactMap(Self.handle).first
         services = (value["service"]?.array ?? []).compactMap { Self.service($0, of: did) }
-        key = Self.key((value["verificationMethod"]?.array ?? []), of: did)
+        let methods = value["verificationMethod"]?.array ?? []
+        key = Self.key("#atproto", methods, of: did)
+        labelKey = Self.key("#atproto_label", methods, of: did)
     }
 
     /// The key that signs the account's repository. Throws `noSigningKey` or `invalidSigningKey`.
     public var signingKey: VerificationKey {
         get throws(IdentityError) {
             do throws(DocumentFault) { return try key.get() } catch { throw .invalidDocument(error) }
+        }
+    }
+
+    /// The key that signs a labeler's labels and, for its service `#atproto_labeler`, tokens. Throws as `signingKey`.
+    public var labelSigningKey: VerificationKey {
+        get throws(IdentityError) {
+            do throws(DocumentFault) { return try labelKey.get() } catch { throw .invalidDocument(error) }
         }
     }
 
@@ -54,6 +64,17 @@ public struct DIDDocument: Sendable, Equatable {
             }
             return service.endpoint
         }
+    }
+
+    /// The origin of the service with this fragment (with its `#`), a slash at its end dropped; nil when there is none,
+    /// when it is of another type than `type`, or when its endpoint is no origin. Only the fetch decides whether the
+    /// origin may be asked.
+    public func origin(of fragment: Bytes, type: Bytes? = nil) -> Bytes? {
+        guard let service = services.first(where: { $0.fragment == fragment }), service.type == type ?? service.type
+        else { return nil }
+        let endpoint = service.endpoint
+        let origin = endpoint.ends(with: "/") ? endpoint.upTo(endpoint.count - 1) : endpoint
+        return Self.isOrigin(origin) ? origin : nil
     }
 
     private static func handle(_ alias: Bytes) -> Handle? {
@@ -74,8 +95,10 @@ public struct DIDDocument: Sendable, Equatable {
         return Service(fragment: fragment, type: type, endpoint: endpoint)
     }
 
-    private static func key(_ methods: [Value], of did: DID) -> Result<VerificationKey, DocumentFault> {
-        guard let method = methods.first(where: { fragment($0["id"]?.text, of: did) == "#atproto" }) else {
+    private static func key(
+        _ id: Bytes, _ methods: [Value], of did: DID
+    ) -> Result<VerificationKey, DocumentFault> {
+        guard let method = methods.first(where: { fragment($0["id"]?.text, of: did) == id }) else {
             return .failure(.noSigningKey)
         }
         guard method["controller"]?.text == did.bytes, let multibase = method["publicKeyMultibase"]?.text else {

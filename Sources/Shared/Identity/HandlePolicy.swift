@@ -31,15 +31,15 @@ public struct HandlePolicy: Sendable {
         domains.first { handle.bytes.ends(with: "." + $0) }
     }
 
-    /// Throws unless `handle` may be given out here to one who asks.
-    public func checkLocal(_ handle: Handle) throws(HandleError) {
+    /// Throws unless `handle` may be given out here to one who asks; an administrator may give out reserved names.
+    public func checkLocal(_ handle: Handle, allowReserved: Bool = false) throws(HandleError) {
         try Self.checkAllowed(handle, domains: domains)
         guard let domain = domain(of: handle) else { throw .foreign(handle) }
         let label = handle.bytes.upTo(handle.bytes.count - domain.count - 1)
         guard !label.contains(0x2E) else { throw .hasDots }
         guard label.count >= Self.labelSizeMin else { throw .tooShort }
         guard label.count <= Self.labelSizeMax else { throw .tooLong }
-        guard !ReservedNames.all.contains(label) else { throw .reservedWord }
+        guard allowReserved || !ReservedNames.all.contains(label) else { throw .reservedWord }
     }
 
     /// Throws when no account anywhere may have `handle`.

@@ -135,6 +135,16 @@ public struct PLCOperation: Sendable, Equatable {
         }
     }
 
+    /// Makes `key` the one that signs the repository.
+    public mutating func setSigningKey(_ key: VerificationKey) {
+        let method = Method(id: "atproto", didKey: key.didKey)
+        if let at = verificationMethods.firstIndex(where: { $0.id == method.id }) {
+            verificationMethods[at] = method
+        } else {
+            verificationMethods.append(method)
+        }
+    }
+
     /// Puts `handle` in the place of the first handle, or before everything when there was none.
     public mutating func setHandle(_ handle: Handle) {
         let alias = "at://" + handle.bytes

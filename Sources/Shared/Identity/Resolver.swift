@@ -74,10 +74,11 @@ public struct Resolver: Sendable {
     }
 
     /// Forgets what is known of `did`: it has changed.
-    public func forget(_ did: DID) throws {
-        try database.write { writer in
-            _ = try writer.run("DELETE FROM did_document WHERE did = \(SQL.Value.text(did.bytes))")
-        }
+    public func forget(_ did: DID) throws { try database.write { try Self.forget(did, in: $0) } }
+
+    /// The same as part of a transaction.
+    public static func forget(_ did: DID, in writer: any Writer) throws {
+        try writer.run("DELETE FROM did_document WHERE did = \(SQL.Value.text(did.bytes))")
     }
 
     private func cached(_ did: DID) throws -> (json: Bytes, fetchedAt: Timestamp)? {

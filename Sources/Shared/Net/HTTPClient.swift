@@ -1,6 +1,4 @@
 public import Base
-internal import CCurl
-internal import Glibc
 
 /// The one way out: HTTP/1.1 over libcurl, with the guards of reliability rows C1–C5.
 ///
@@ -16,6 +14,9 @@ public final class HTTPClient: Sendable {
         public var hostOverrides: [Bytes: Bytes] = [:]
         /// Hosts (`name`, `address`, or either with `:port`) for which http, any port and any address are admitted.
         public var privateHostsAllowed: Set<Bytes> = []
+        /// False only for a look at what a server offers, certificate included: nothing secret may then be sent and
+        /// nothing that comes be believed.
+        public var verifiesCertificates = true
 
         public init() {}
     }
@@ -33,8 +34,8 @@ public final class HTTPClient: Sendable {
     static let redirectBodySizeMax = 65_536
     static let redirectsMax = 10
 
-    private let configuration: Configuration
-    private let idle = Guarded<[Handle]>([])
+    let configuration: Configuration
+    private let idle = Guarded<[CurlHandle]>([])
 
     public init(_ configuration: Configuration = Configuration()) {
         var canonical = configuration
@@ -46,46 +47,40 @@ public final class HTTPClient: Sendable {
 
     /// Throws what `send` would throw for the URL alone: for addresses that are kept now and fetched later.
     public func check(_ url: Bytes) throws(HTTPClientError) {
-        _ = try parse(url)
+        _ = try parse(url, sizeMax: HTTPRequest(.get, url).urlSizeMax)
     }
 
     /// Sends `request` and collects the body, at most `request.sizeMax` bytes of it. Any status is a response.
     public func send(_ request: HTTPRequest) throws(HTTPClientError) -> HTTPResponse {
-        var body: [UInt8] = []
-        let head = try send(request, head: { _ in true }) {
-            body.append(contentsOf: $0)
-            return true
-        }
-        return HTTPResponse(status: head.status, headers: head.headers, body: body)
+        let incoming = try open(request)
+        return HTTPResponse(
+            status: incoming.head.status, headers: incoming.head.headers, body: try incoming.collect())
     }
 
-    /// Sends `request`; calls `head` once, then `body` with each piece. Either may return false, which ends the
-    /// exchange with `stopped`. When this throws after `head` was called, the body is broken.
-    @discardableResult
-    public func send(
-        _ request: HTTPRequest, head: (HTTPResponseHead) -> Bool, body: (UnsafeRawBufferPointer) -> Bool
-    ) throws(HTTPClientError) -> HTTPResponseHead {
+    /// Sends `request` and returns as soon as the head of the response is there, whatever its status.
+    ///
+    /// The body is read by the thread that has the value, when it wants it: until then curl is not called, and the
+    /// sender is held back by TCP. Memory does not grow with the body.
+    public func open(_ request: HTTPRequest) throws(HTTPClientError) -> HTTPIncoming {
         guard Self.isSendable(request) else { throw .invalidRequest }
-        let deadline = Clock.monotonicNanoseconds() &+ UInt64(request.deadlineMilliseconds) &* 1_000_000
-        let handle = idle.withLock { $0.popLast() } ?? Handle()
-        guard let handle else { throw .unreachable }
-        defer {
-            handle.reset()
-            idle.withLock { if $0.count < Self.handlesKept { $0.append(handle) } }
-        }
-        var url = try parse(request.url)
+        let deadlines = Deadlines(request)
+        guard let lease = HandleLease(from: idle) else { throw .unreachable }
+        var url = try parse(request.url, sizeMax: request.urlSizeMax)
         let origin = (url.host, url.port, url.isSecure)
         var hops = 0
         while true {
             let exchange = Exchange(
                 url: url, request: request, isSameOrigin: origin == (url.host, url.port, url.isSecure))
             do throws(HTTPClientError) {
-                let result = try perform(exchange, on: handle, deadline: deadline, head: head, body: body)
-                guard let location = exchange.redirect else { return result }
+                let transfer = try Transfer(exchange, on: lease, configuration, deadlines)
+                try transfer.readHead()
+                guard let location = exchange.redirect else {
+                    return HTTPIncoming(head: exchange.response) { try transfer.readBody(into: $0) }
+                }
                 guard case .followed(let max) = request.redirects, hops < min(max, Self.redirectsMax),
                     let next = url.resolving(location)
                 else { throw .redirectNotAllowed }
-                url = try parse(next)
+                url = try parse(next, sizeMax: request.urlSizeMax)
                 hops += 1
             } catch {
                 switch error {
@@ -98,9 +93,9 @@ public final class HTTPClient: Sendable {
         }
     }
 
-    private func parse(_ text: Bytes) throws(HTTPClientError) -> OutboundURL {
+    func parse(_ text: Bytes, sizeMax: Int) throws(HTTPClientError) -> OutboundURL {
         do throws(URLFault) {
-            return try OutboundURL.parse(text, privateHosts: configuration.privateHostsAllowed)
+            return try OutboundURL.parse(text, privateHosts: configuration.privateHostsAllowed, sizeMax: sizeMax)
         } catch {
             throw .invalidURL(error)
         }
@@ -112,83 +107,12 @@ public final class HTTPClient: Sendable {
     ]
 
     private static func isSendable(_ request: HTTPRequest) -> Bool {
-        guard request.deadlineMilliseconds > 0, request.sizeMax >= 0, request.slowSeconds > 0 else { return false }
+        guard request.deadlineMilliseconds > 0, request.headMilliseconds ?? 1 > 0, request.sizeMax >= 0,
+            request.slowSeconds > 0
+        else { return false }
         return request.headers.allSatisfy { name, value in
             !name.isEmpty && name.allSatisfy { HTTPSyntax.isToken($0) } && !ownHeaders.contains(name.lowercasedASCII)
                 && value.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
         }
     }
-
-    private func perform(
-        _ exchange: Exchange, on handle: Handle, deadline: UInt64, head: (HTTPResponseHead) -> Bool,
-        body: (UnsafeRawBufferPointer) -> Bool
-    ) throws(HTTPClientError) -> HTTPResponseHead {
-        let now = Clock.monotonicNanoseconds()
-        guard now < deadline else { throw .timeout }
-        handle.reset()
-        let options = Options(handle: handle, exchange: exchange, configuration: configuration)
-        defer { options.free() }
-        guard options.apply(milliseconds: Int(min((deadline - now) / 1_000_000, 1_000_000_000)) + 1) else {
-            throw .invalidRequest
-        }
-        let code = withoutActuallyEscaping(head) { head in
-            withoutActuallyEscaping(body) { body in
-                exchange.head = head
-                exchange.body = body
-                defer {
-                    exchange.head = nil
-                    exchange.body = nil
-                }
-                let code = withExtendedLifetime(exchange) { handle.perform(exchange) }
-                if code == CURLE_OK, !exchange.giveHead() { exchange.fault = .stopped }
-                return code
-            }
-        }
-        if exchange.addressRefused { throw .addressNotAllowed }
-        if let fault = exchange.fault { throw fault }
-        if let error = Self.error(for: code) { throw error }
-        return exchange.response
-    }
-
-    private static func error(for code: CURLcode) -> HTTPClientError? {
-        switch code {
-        case CURLE_OK: nil
-        case CURLE_OPERATION_TIMEDOUT: .timeout
-        case CURLE_FILESIZE_EXCEEDED: .tooLarge
-        case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_SEND_ERROR: .unreachable
-        case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM,
-            CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR, CURLE_SSL_INVALIDCERTSTATUS, CURLE_SSL_ENGINE_INITFAILED:
-            .tls
-        case CURLE_URL_MALFORMAT: .invalidURL(.malformed)
-        default: .malformedResponse
-        }
-    }
-}
-
-/// A pooled easy handle. curl's rule is one thread at a time, which the pool sees to.
-final class Handle {
-    let pointer: UnsafeMutableRawPointer
-
-    init?() {
-        guard Self.isCurlReady, let pointer = curl_easy_init() else { return nil }
-        self.pointer = pointer
-    }
-
-    deinit { curl_easy_cleanup(pointer) }
-
-    /// Forgets every option; connections are kept.
-    func reset() { curl_easy_reset(pointer) }
-
-    func perform(_ exchange: Exchange) -> CURLcode {
-        exchange.handle = pointer
-        defer { exchange.handle = nil }
-        return curl_easy_perform(pointer)
-    }
-
-    /// Once in a process, before any thread uses curl. A broken connection must be an error and never SIGPIPE
-    /// (curl_easy_setopt(3) asks that of whoever sets CURLOPT_NOSIGNAL).
-    private static let isCurlReady: Bool = {
-        signal(SIGPIPE, SIG_IGN)
-        return curl_global_init(Int(CURL_GLOBAL_ALL)) == CURLE_OK
-    }()
 }

@@ -8,8 +8,10 @@ final class Exchange {
     let request: HTTPRequest
     /// False after a redirect to another origin: credentials stay behind.
     let isSameOrigin: Bool
-    var head: ((HTTPResponseHead) -> Bool)?
-    var body: ((UnsafeRawBufferPointer) -> Bool)?
+    /// Where the body goes. Without one curl has to wait with it.
+    var sink: HTTPIncoming.Sink?
+    /// What the sink threw.
+    private(set) var sinkError: (any Error)?
     var handle: UnsafeMutableRawPointer?
 
     var response = HTTPResponseHead()
@@ -22,13 +24,15 @@ final class Exchange {
     private var headerSize = 0
     private var bodyCount = 0
     private var headIsComplete = false
-    private var headWasGiven = false
 
     init(url: OutboundURL, request: HTTPRequest, isSameOrigin: Bool) {
         self.url = url
         self.request = request
         self.isSameOrigin = isSameOrigin
     }
+
+    /// Whether the head has come that is no interim one (RFC 9110 §15.2).
+    var hasFinalHead: Bool { headIsComplete && response.status >= 200 }
 
     /// One header line, the status line and the empty line included. False ends the exchange.
     func take(line: Bytes) -> Bool {
@@ -84,26 +88,24 @@ final class Exchange {
         return true
     }
 
-    /// A piece of the body. False ends the exchange.
-    func take(body piece: UnsafeRawBufferPointer) -> Bool {
+    enum Taking { case taken, refused, later }
+
+    /// A piece of the body: taken, or refused, which ends the exchange, or to be offered again later.
+    func take(body piece: UnsafeRawBufferPointer) -> Taking {
+        if redirect == nil, sink == nil { return .later }
         bodyCount &+= piece.count
         guard bodyCount <= (redirect == nil ? request.sizeMax : HTTPClient.redirectBodySizeMax) else {
             fault = .tooLarge
-            return false
+            return .refused
         }
-        if redirect != nil { return true }
-        guard giveHead(), body?(piece) ?? false else {
-            fault = fault ?? .stopped
-            return false
+        guard redirect == nil, let sink else { return .taken }
+        do {
+            try sink(piece)
+            return .taken
+        } catch {
+            sinkError = error
+            return .refused
         }
-        return true
-    }
-
-    /// Gives the head to the caller, once, as late as the first piece of the body or the end.
-    func giveHead() -> Bool {
-        if headWasGiven || redirect != nil { return true }
-        headWasGiven = true
-        return head?(response) ?? false
     }
 }
 
@@ -114,10 +116,10 @@ final class Options {
     private let configuration: HTTPClient.Configuration
     private var lists: [UnsafeMutablePointer<curl_slist>] = []
     private var bodyCopy: UnsafeMutableRawPointer?
-    private var isGood = true
+    private(set) var isGood = true
 
-    init(handle: Handle, exchange: Exchange, configuration: HTTPClient.Configuration) {
-        self.handle = handle.pointer
+    init(handle: CurlHandle, exchange: Exchange, configuration: HTTPClient.Configuration) {
+        self.handle = handle.easy
         self.exchange = exchange
         self.configuration = configuration
     }
@@ -130,7 +132,7 @@ final class Options {
         bodyCopy = nil
     }
 
-    private func set(_ option: CURLoption, _ value: Int) {
+    func set(_ option: CURLoption, _ value: Int) {
         isGood = CCurl_setLong(handle, option, value) == CURLE_OK && isGood
     }
     private func set(_ option: CURLoption, _ value: Bytes) {
@@ -172,9 +174,8 @@ final class Options {
         set(CURLOPT_PATH_AS_IS, 1)
         set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1)
         set(CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2)
-        set(CURLOPT_SSL_VERIFYPEER, 1)
-        set(CURLOPT_SSL_VERIFYHOST, 2)
-        set(CURLOPT_MAXCONNECTS, HTTPClient.connectionsKept)
+        set(CURLOPT_SSL_VERIFYPEER, configuration.verifiesCertificates ? 1 : 0)
+        set(CURLOPT_SSL_VERIFYHOST, configuration.verifiesCertificates ? 2 : 0)
         set(CURLOPT_TIMEOUT_MS, milliseconds)
         set(CURLOPT_CONNECTTIMEOUT_MS, min(milliseconds, HTTPClient.connectMilliseconds))
         set(CURLOPT_LOW_SPEED_LIMIT, HTTPClient.slowBytesPerSecond)
@@ -273,5 +274,9 @@ private func takeBodyPiece(
 ) -> Int {
     guard let bytes, let context, count > 0 else { return 0 }
     let exchange = Unmanaged<Exchange>.fromOpaque(context).takeUnretainedValue()
-    return exchange.take(body: UnsafeRawBufferPointer(start: bytes, count: count)) ? count : 0
+    switch exchange.take(body: UnsafeRawBufferPointer(start: bytes, count: count)) {
+    case .taken: return count
+    case .refused: return 0
+    case .later: return CCurl_pauseBody
+    }
 }

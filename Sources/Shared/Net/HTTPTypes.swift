@@ -25,8 +25,12 @@ public struct HTTPRequest: Sendable {
     /// Fields to send. `Host`, `Content-Length`, `Connection` and `Transfer-Encoding` are the client's to make.
     public var headers: [(name: Bytes, value: Bytes)]
     public var body: Bytes?
+    /// The longest URL in bytes, hops included.
+    public var urlSizeMax = 2_048
     /// The whole exchange, hops included.
     public var deadlineMilliseconds = 10_000
+    /// How long the head of the response may take, hops included; nil: as long as the whole exchange.
+    public var headMilliseconds: Int?
     /// The longest response body in bytes; one byte more is `tooLarge`.
     public var sizeMax: Int
     public var redirects: Redirects
@@ -48,11 +52,48 @@ public struct HTTPRequest: Sendable {
 
 /// The status line and the fields of a response: names in lower case, values as sent, in the order of arrival.
 public struct HTTPResponseHead: Sendable {
-    public internal(set) var status = 0
-    public internal(set) var headers: [(name: Bytes, value: Bytes)] = []
+    public internal(set) var status: Int
+    public internal(set) var headers: [(name: Bytes, value: Bytes)]
+
+    public init(status: Int = 0, headers: [(name: Bytes, value: Bytes)] = []) {
+        self.status = status
+        self.headers = headers
+    }
 
     /// The first value of `name` (lower case), or nil.
     public subscript(_ name: Bytes) -> Bytes? { headers.first { $0.name == name }?.value }
+}
+
+/// A response whose head has come; its body waits to be read. A value that is dropped unread gives the body up.
+public struct HTTPIncoming {
+    /// Takes one piece of a body. What it throws ends the exchange.
+    public typealias Sink = (UnsafeRawBufferPointer) throws -> Void
+
+    public let head: HTTPResponseHead
+    private let body: (Sink) throws -> Void
+
+    /// `body` hands each piece to the sink that it is given, and throws `HTTPClientError` when the body is not whole.
+    public init(head: HTTPResponseHead, body: @escaping (Sink) throws -> Void) {
+        self.head = head
+        self.body = body
+    }
+
+    /// Hands the body to `sink`, piece by piece, as it comes; call it once. Throws `HTTPClientError` when the body is
+    /// broken, late or too large, after some pieces perhaps, and what `sink` throws.
+    public func read(into sink: Sink) throws { try body(sink) }
+
+    /// The whole body. Throws as `read` does.
+    public func collect() throws(HTTPClientError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        do {
+            try body { bytes.append(contentsOf: $0) }
+        } catch let error as HTTPClientError {
+            throw error
+        } catch {
+            throw .malformedResponse
+        }
+        return bytes
+    }
 }
 
 /// A response in memory.
@@ -83,8 +124,6 @@ public enum HTTPClientError: Error, Equatable, Sendable {
     case unreachable
     /// What came was not one whole HTTP response.
     case malformedResponse
-    /// The caller's sink asked to stop.
-    case stopped
 }
 
 /// What is wrong with a URL. The description is fit for an error message.

@@ -15,8 +15,6 @@ final class OutboundURL {
     /// The operator named this host: any address, any port, and http are admitted.
     let isPrivateAllowed: Bool
 
-    /// The longest URL in bytes.
-    static let countMax = 2_048
     static let hostCountMax = 253
 
     deinit { curl_url_cleanup(handle) }
@@ -29,8 +27,12 @@ final class OutboundURL {
         self.isPrivateAllowed = isPrivateAllowed
     }
 
-    /// Parses and checks `text`. `privateHosts` are names (`plc.test`), addresses, or either with `:port`.
-    static func parse(_ text: Bytes, privateHosts: Set<Bytes>) throws(URLFault) -> OutboundURL {
+    /// Parses and checks `text`, at most `sizeMax` bytes of it. `privateHosts` are names (`plc.test`), addresses, or
+    /// either with `:port`.
+    static func parse(
+        _ text: Bytes, privateHosts: Set<Bytes>, sizeMax: Int = 2_048
+    ) throws(URLFault) -> OutboundURL {
+        guard text.count <= sizeMax else { throw .malformed }
         let written = try Written(text)
         let flags = UInt32(CURLU_PATH_AS_IS | CURLU_DISALLOW_USER)
         guard let handle = curl_url() else { throw .malformed }
@@ -63,7 +65,7 @@ final class OutboundURL {
         let port: Int
 
         init(_ text: Bytes) throws(URLFault) {
-            guard text.count <= countMax, let colon = text.position(of: 0x3A), colon > 0 else { throw .malformed }
+            guard let colon = text.position(of: 0x3A), colon > 0 else { throw .malformed }
             let scheme = text.upTo(colon).lowercasedASCII
             guard scheme.allSatisfy({ isLetter($0) || ($0 >= 0x2B && $0 <= 0x39 && $0 != 0x2C && $0 != 0x2F) }) else {
                 throw .malformed
@@ -95,9 +97,7 @@ final class OutboundURL {
 
     /// The absolute URL that a `Location` of this URL's response names, without its fragment, or nil.
     func resolving(_ location: Bytes) -> Bytes? {
-        guard location.count <= Self.countMax, Self.hasPlainCharacters(location, fragment: true),
-            let copy = curl_url_dup(handle)
-        else { return nil }
+        guard Self.hasPlainCharacters(location, fragment: true), let copy = curl_url_dup(handle) else { return nil }
         defer { curl_url_cleanup(copy) }
         let flags = UInt32(CURLU_NON_SUPPORT_SCHEME | CURLU_PATH_AS_IS | CURLU_DISALLOW_USER)
         guard Self.set(location, in: copy, flags), curl_url_set(copy, CURLUPART_FRAGMENT, nil, 0) == CURLUE_OK else {

@@ -13,6 +13,9 @@ public struct BlobStore: Sendable {
     public let directory: String
     /// The longest blob, in bytes.
     public let sizeMax: Int
+    /// Bytes of blobs that this process took in, and that it sent or had sent.
+    public let bytesReceived = Counter()
+    public let bytesSent = Counter()
 
     /// Makes the directory.
     public init(database: any Database, clock: Clock, directory: String, sizeMax: Int) throws(SystemError) {
@@ -42,8 +45,12 @@ public struct BlobStore: Sendable {
     public func finish(_ upload: BlobUpload, of did: DID, declared: Bytes?) throws -> BlobReference {
         let (cid, size) = try upload.seal()
         defer { upload.discard() }
+        guard try !database.read({ try TakedownStore.isTakenDown(cid, of: did, in: $0) }) else {
+            throw BlobUploadError.takenDown
+        }
         let mimeType = MediaType.decide(declared: declared, prefix: upload.prefix)
         try upload.place(cid)
+        bytesReceived.add(size)
         let now = clock.now()
         let kept = try database.write { writer in
             try writer.run(
@@ -72,11 +79,27 @@ public struct BlobStore: Sendable {
 
     func path(_ cid: CID) -> String { directory + "/" + relativePath(cid) }
 
-    /// A blob that a record of `did` names, or nil.
+    /// A blob that a record of `did` names and that is not taken down, or nil.
     public func find(_ cid: CID, of did: DID) throws -> Entry? {
         try database.first(
-            "SELECT mime_type, size FROM blob WHERE did = \(did.sql) AND cid = \(cid.sql) AND temporary = 0"
+            """
+            SELECT mime_type, size FROM blob
+            WHERE did = \(did.sql) AND cid = \(cid.sql) AND temporary = 0
+            AND NOT EXISTS (SELECT 1 FROM blob_takedown t WHERE t.did = blob.did AND t.cid = blob.cid)
+            """
         ) { Entry(cid: cid, mimeType: try $0.text(0), size: try $0.integer(1)) }
+    }
+
+    /// Whether the account has the blob, or a record of it names one with this CID.
+    public func isKnown(_ cid: CID, of did: DID) throws -> Bool {
+        try database.read { reader in
+            let own = try reader.first("SELECT 1 FROM blob WHERE did = \(did.sql) AND cid = \(cid.sql)") { _ in true }
+            if own == true { return true }
+            let repo = try RepoState.find(did, reader).id
+            return try reader.first(
+                "SELECT 1 FROM blob_reference WHERE repo = \(repo) AND cid = \(cid.sql) LIMIT 1"
+            ) { _ in true } == true
+        }
     }
 
     /// Hands the bytes of a blob's file to `sink` in pieces. Returns false when there is no file.
@@ -92,7 +115,8 @@ public struct BlobStore: Sendable {
         return true
     }
 
-    /// Blobs that records name, by CID, after `cursor`; with `since`, only those that later revisions named.
+    /// Blobs that records name and that are not taken down, by CID, after `cursor`; with `since`, only those that later
+    /// revisions named.
     ///
     /// Throws `RepoError.repoNotFound`.
     public func list(of did: DID, since: TID? = nil, after cursor: CID? = nil, limit: Int) throws -> [CID] {
@@ -103,7 +127,10 @@ public struct BlobStore: Sendable {
             return try reader.all(
                 """
                 SELECT DISTINCT cid FROM blob_reference
-                WHERE repo = \(repo) AND cid > \(after) AND rev > \(SQL.Value.text(since)) ORDER BY cid LIMIT \(limit)
+                WHERE repo = \(repo) AND cid > \(after) AND rev > \(SQL.Value.text(since))
+                AND NOT EXISTS (
+                    SELECT 1 FROM blob_takedown t WHERE t.did = \(did.sql) AND t.cid = blob_reference.cid)
+                ORDER BY cid LIMIT \(limit)
                 """
             ) { try $0.cid(0) }
         }
@@ -146,11 +173,7 @@ public struct BlobStore: Sendable {
                 SELECT did, cid FROM blob WHERE temporary = 1 AND created_at < \(deadline) LIMIT \(batch)
                 """
             ) { (did: try $0.did(0), cid: try $0.cid(1)) }
-            for entry in due {
-                try writer.run("DELETE FROM blob WHERE did = \(entry.did.sql) AND cid = \(entry.cid.sql)")
-                let others = try writer.first("SELECT 1 FROM blob WHERE cid = \(entry.cid.sql) LIMIT 1") { _ in true }
-                if others == nil { BlobFiles.remove(path(entry.cid)) }
-            }
+            for entry in due { try remove(entry.cid, of: entry.did, in: writer) }
             return due.count
         }
     }

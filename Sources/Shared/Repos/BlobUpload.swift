@@ -7,6 +7,8 @@ internal import Glibc
 public enum BlobUploadError: Error, Equatable, Sendable {
     case tooLarge(max: Int)
     case empty
+    /// This account's blob with these bytes is taken down.
+    case takenDown
 }
 
 /// A blob that is being taken, piece by piece: written to a temporary file and hashed on the way.

@@ -9,3 +9,13 @@ public enum Collections {
     public static let block: Bytes = "app.bsky.graph.block"
     public static let profile: Bytes = "app.bsky.actor.profile"
 }
+
+/// What a post may embed, as far as this server knows something about it.
+public enum Embeds {
+    public static let images: Bytes = "app.bsky.embed.images"
+    public static let external: Bytes = "app.bsky.embed.external"
+    static let video: Bytes = "app.bsky.embed.video"
+    static let gallery: Bytes = "app.bsky.embed.gallery"
+    public static let record: Bytes = "app.bsky.embed.record"
+    public static let recordWithMedia: Bytes = "app.bsky.embed.recordWithMedia"
+}

@@ -97,6 +97,16 @@ public struct EventStore: Sendable {
         }
     }
 
+    /// Sets the counter to `number` if it is below. Returns where it stands.
+    func raiseCounter(to number: Int) throws -> Int {
+        try database.write { writer in
+            try writer.run("UPDATE counter SET value = \(number) WHERE name = 'event' AND value < \(number)")
+            let value = try writer.first("SELECT value FROM counter WHERE name = 'event'") { try $0.integer(0) }
+            guard let value else { throw RepoError.corrupt("no event counter") }
+            return value
+        }
+    }
+
     // MARK: Removing
 
     /// Events that one transaction removes, so that writers wait little.
@@ -114,8 +124,38 @@ public struct EventStore: Sendable {
         }
     }
 
-    /// Removes what the stream still holds of an account that is deleted: nobody new may get it. Reads the window.
-    public func remove(of did: DID, in writer: any Writer) throws {
-        try writer.run("DELETE FROM event WHERE did = \(did.sql)")
+    /// Events that one transaction of `removeAll` looks at.
+    static let removalBatch = 10_000
+
+    /// Removes what the stream still holds of an account that is deleted, but the last event, which says so: nobody new
+    /// may get it. Reads the window, from the newest event back, in transactions of bounded size.
+    public func removeAll(of did: DID) throws {
+        let did = did.sql
+        let batch = Self.removalBatch
+        var end = try newest() + 1
+        var isLastSeen = false
+        while true {
+            let next = try database.write { writer -> (start: Int, isLastSeen: Bool)? in
+                let start = try writer.first(
+                    """
+                    SELECT min(seq) FROM
+                        (SELECT seq FROM event WHERE seq < \(end) ORDER BY seq DESC LIMIT \(batch)) AS batch
+                    """
+                ) { try $0.optionalInteger(0) }
+                guard let start = start ?? nil else { return nil }
+                var limit = end
+                if !isLastSeen {
+                    let last = try writer.first(
+                        "SELECT max(seq) FROM event WHERE did = \(did) AND seq >= \(start) AND seq < \(end)"
+                    ) { try $0.optionalInteger(0) }
+                    guard let last = last ?? nil else { return (start, false) }
+                    limit = last
+                }
+                try writer.run("DELETE FROM event WHERE did = \(did) AND seq >= \(start) AND seq < \(limit)")
+                return (start, true)
+            }
+            guard let next else { return }
+            (end, isLastSeen) = next
+        }
     }
 }

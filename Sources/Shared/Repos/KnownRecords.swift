@@ -128,15 +128,15 @@ public enum KnownRecords {
     private static let quote = RecordShape.object(required: [Property("record", strongRef)])
 
     private static let media: [(type: Bytes, shape: RecordShape)] = [
-        (type: "app.bsky.embed.images", shape: images), (type: "app.bsky.embed.video", shape: video),
-        (type: "app.bsky.embed.gallery", shape: gallery), (type: "app.bsky.embed.external", shape: external),
+        (type: Embeds.images, shape: images), (type: Embeds.video, shape: video),
+        (type: Embeds.gallery, shape: gallery), (type: Embeds.external, shape: external),
     ]
 
     private static let embed = RecordShape.union(
         media + [
-            (type: "app.bsky.embed.record", shape: quote),
+            (type: Embeds.record, shape: quote),
             (
-                type: "app.bsky.embed.recordWithMedia",
+                type: Embeds.recordWithMedia,
                 shape: .object(required: [Property("record", quote), Property("media", .union(media))])
             ),
         ])

@@ -187,7 +187,9 @@ struct RecordRows {
         let row = try writer.first(
             "SELECT mime_type, size, temporary FROM blob WHERE did = \(state.did.sql) AND cid = \(blob.cid.sql)"
         ) { (mimeType: try $0.text(0), size: try $0.integer(1), isTemporary: try $0.bool(2)) }
-        guard let row else { throw RepoError.blobNotFound(blob.cid) }
+        guard let row, try !TakedownStore.isTakenDown(blob.cid, of: state.did, in: writer) else {
+            throw RepoError.blobNotFound(blob.cid)
+        }
         guard row.mimeType == blob.mimeType else {
             throw RepoError.invalidMimeType(blob.cid, expected: row.mimeType)
         }

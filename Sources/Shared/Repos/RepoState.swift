@@ -33,10 +33,12 @@ public struct RepoState: Sendable {
     }
 
     static func select(_ did: DID) -> SQL {
-        "SELECT id, did, rev, commit_cid, data_cid, status FROM repo WHERE did = \(did.sql)"
+        """
+        SELECT id, did, rev, commit_cid, data_cid, status FROM repo WHERE did = \(did.sql) AND status <> 'deleted'
+        """
     }
 
-    /// Throws `RepoError.repoNotFound`.
+    /// Throws `RepoError.repoNotFound`, also for one that is deleted and whose rows are still being removed.
     static func find(_ did: DID, _ reader: any Reader) throws -> RepoState {
         guard let state = try reader.first(select(did), RepoState.init) else { throw RepoError.repoNotFound(did) }
         return state

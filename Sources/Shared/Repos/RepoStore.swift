@@ -86,19 +86,6 @@ public struct RepoStore: Sendable {
         }
     }
 
-    /// Removes everything of a repository but its blobs' files, which `BlobStore.purge` finds.
-    public func remove(_ did: DID, in writer: any Writer) throws {
-        let id = try RepoState.find(did, writer).id
-        try writer.run("DELETE FROM record WHERE repo = \(id)")
-        try writer.run("DELETE FROM mst_node WHERE repo = \(id)")
-        try writer.run("DELETE FROM mst_pack WHERE repo = \(id)")
-        try writer.run("DELETE FROM backlink WHERE repo = \(id)")
-        try writer.run("DELETE FROM blob_reference WHERE repo = \(id)")
-        // The purge takes temporary blobs of before its deadline: these are due at once.
-        try writer.run("UPDATE blob SET temporary = 1, created_at = 0 WHERE did = \(did.sql)")
-        try writer.run("DELETE FROM repo WHERE id = \(id)")
-    }
-
     /// Signs a new commit over the records as they are: after a change of the signing key, or on activation.
     @discardableResult public func recommit(
         _ did: DID, key: SigningKey? = nil, in writer: any Writer
@@ -128,13 +115,18 @@ public struct RepoStore: Sendable {
         return state
     }
 
+    /// Whether a repository is served. Throws `RepoError.repoNotFound`.
+    public func status(of did: DID, in reader: any Reader) throws -> RepoStatus {
+        try RepoState.find(did, reader).status
+    }
+
     /// Repositories in the order of their making, after `cursor`; with each its own cursor.
     public func list(after cursor: Int, limit: Int) throws -> [(state: RepoState, cursor: Int)] {
         try database.read { reader in
             try reader.all(
                 """
-                SELECT id, did, rev, commit_cid, data_cid, status FROM repo WHERE id > \(cursor)
-                ORDER BY id LIMIT \(limit)
+                SELECT id, did, rev, commit_cid, data_cid, status FROM repo
+                WHERE id > \(cursor) AND status <> 'deleted' ORDER BY id LIMIT \(limit)
                 """
             ) { row in
                 let state = try RepoState(row)

@@ -38,6 +38,7 @@ protocol BatchConnection: Writer {
 final class GroupCommit<Connection: BatchConnection>: Sendable {
     /// The most bodies in one transaction.
     let batchCountMax: Int
+    let figures = StoreFigures()
     /// After this long no further body begins in a transaction, so that a batch of slow ones delays nobody for long.
     static var batchNanosecondsMax: UInt64 { 20_000_000 }
 
@@ -83,6 +84,9 @@ final class GroupCommit<Connection: BatchConnection>: Sendable {
         guard let result else { throw StorageError.unknownOutcome }
         return result
     }
+
+    /// Bodies that wait for their turn now.
+    var waitingCount: Int { state.withLock { $0.queue.count } }
 
     /// Returns when `ticket` is done.
     private func submit(_ ticket: Ticket, _ queued: () -> Void) {
@@ -142,6 +146,7 @@ final class GroupCommit<Connection: BatchConnection>: Sendable {
         do {
             let connection = try slot ?? open()
             slot = connection
+            let started = Clock.monotonicNanoseconds()
             try connection.begin()
             ran = 0
             try runBodies(batch, on: connection, ran: &ran)
@@ -150,12 +155,14 @@ final class GroupCommit<Connection: BatchConnection>: Sendable {
                 connection.rollback()
             } else {
                 try connection.commit()
+                figures.recordCommit(bodies: kept.count, nanoseconds: Clock.monotonicNanoseconds() &- started)
                 for ticket in kept { for body in ticket.afterCommit { body() } }
                 connection.didCommit()
             }
         } catch {
             // Nothing was committed (or nobody knows): everyone who hoped for it is told.
             for ticket in batch[..<ran] where ticket.error == nil { ticket.error = error }
+            figures.failures.add()
             slot?.rollback()
         }
         if slot?.isUsable == false { slot = nil }

@@ -56,7 +56,7 @@ public final class Postgres: MigratableDatabase {
 
     let location: PostgresLocation
     private let log: Log
-    private let writer: GroupCommit<PostgresConnection>
+    let writer: GroupCommit<PostgresConnection>
     private let readers: ConnectionPool<PostgresConnection>
 
     /// Connects to `url` (`postgresql://…`, libpq's form) and works in `schema` alone. Throws `StorageError.busy` when

@@ -9,27 +9,27 @@ public final class SQLite: MigratableDatabase {
 
     private let path: String
     private let doorbell: String?
-    private let writer: GroupCommit<SQLiteConnection>
+    let writer: GroupCommit<SQLiteConnection>
     private let readers: ConnectionPool<SQLiteConnection>
 
-    /// Opens the file, creating it when it is not there. Throws `StorageError.unsafeSetting` when a setting that
-    /// durability or integrity rests on is not in force, `.refused` when it is not a database.
+    /// Opens the file; with `creates`, it is made when it is not there. Throws `StorageError.unsafeSetting` when a
+    /// setting that durability or integrity rests on is not in force, `.refused` when it is not a database.
     /// `doorbell` is the path of the socket that `changeSignal` makes and announced changes ring (107 bytes at most).
-    public convenience init(path: String, doorbell: String? = nil) throws(StorageError) {
-        try self.init(path: path, doorbell: doorbell, vfs: nil)
+    public convenience init(path: String, doorbell: String? = nil, creates: Bool = true) throws(StorageError) {
+        try self.init(path: path, doorbell: doorbell, creates: creates, vfs: nil)
     }
 
     /// `settings` and `vfs` are for tests: an unsafe setting is refused, a disk fails on demand.
     init(
-        path: String, doorbell: String? = nil, vfs: String? = nil,
+        path: String, doorbell: String? = nil, creates: Bool = true, vfs: String? = nil,
         busyMillisecondsMax: UInt64 = SQLiteConnection.busyMillisecondsMax,
         settings: [SQLiteConnection.Setting] = SQLiteConnection.settings
     ) throws(StorageError) {
         self.path = path
         self.doorbell = doorbell
         let first = try SQLiteConnection(
-            path: path, isReader: false, doorbell: doorbell, vfs: vfs, busyMillisecondsMax: busyMillisecondsMax,
-            settings: settings)
+            path: path, isReader: false, creates: creates, doorbell: doorbell, vfs: vfs,
+            busyMillisecondsMax: busyMillisecondsMax, settings: settings)
         writer = GroupCommit(connection: first) { () throws(StorageError) in
             try SQLiteConnection(
                 path: path, isReader: false, doorbell: doorbell, vfs: vfs, busyMillisecondsMax: busyMillisecondsMax)

@@ -60,9 +60,10 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
         let beginRead, beginWrite, commit, rollback, savepoint, release, rollbackTo: SQLiteStatement
     }
 
-    /// Opens the file, makes every setting and reads it back. A new file has mode 0644 less the umask.
+    /// Opens the file, makes every setting and reads it back. With `creates` a missing file is made, with mode 0644
+    /// less the umask.
     init(
-        path: String, isReader: Bool, doorbell: String? = nil, vfs: String? = nil,
+        path: String, isReader: Bool, creates: Bool = false, doorbell: String? = nil, vfs: String? = nil,
         busyMillisecondsMax: UInt64 = SQLiteConnection.busyMillisecondsMax,
         settings: [Setting] = SQLiteConnection.settings
     ) throws(StorageError) {
@@ -70,7 +71,7 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
         var opened: OpaquePointer?
         // Only who writes has anything to gather.
         let vfs = isReader ? vfs : try SQLiteLogBuffer.register(over: vfs)
-        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (isReader ? 0 : SQLITE_OPEN_CREATE)
+        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (creates ? SQLITE_OPEN_CREATE : 0)
         let code = sqlite3_open_v2(path, &opened, flags, vfs)
         guard code == SQLITE_OK, let opened else {
             let message = String(cString: sqlite3_errstr(code))

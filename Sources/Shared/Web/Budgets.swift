@@ -128,6 +128,11 @@ public struct BudgetStore: Sendable {
         return .text(isPlain ? key : " " + Bytes(Hex.encode(key)))
     }
 
+    /// Drops every budget of `key`: its account is deleted.
+    public static func forget(key: Bytes, in writer: any Writer) throws {
+        try writer.run("DELETE FROM budget WHERE key = \(text(key))")
+    }
+
     /// Drops budgets whose windows have ended, at most `trimCountMax`; returns how many. For a timer.
     public func trim(now: Timestamp) throws -> Int {
         let oldest = now.adding(seconds: -Int64(Self.windowSecondsMax))

@@ -5,6 +5,7 @@ internal import Base
 internal import Crypto
 internal import Hosting
 internal import Identity
+internal import Moderation
 internal import Repos
 internal import Storage
 
@@ -32,56 +33,23 @@ extension Command {
         return 0
     }
 
-    static let accountList = Command("account list", summary: "prints every account: DID, handle, state") {
-        invocation in
-        let service = try AccountTool.service()
-        var last: DID?
-        while true {
-            let page = try service.accounts.list(after: last, limit: AccountTool.pageSize)
-            for account in page {
-                invocation.output.line("\(account.did)  \(account.shownHandle)  \(account.state.rawValue)")
-            }
-            guard page.count == AccountTool.pageSize else { return 0 }
-            last = page.last?.did
-        }
-    }
-
     static let accountInfo = Command(
         "account info", arguments: ["HANDLE-OR-DID"], summary: "prints what is known of one account"
     ) { invocation in
-        let text = invocation.arguments[0]
-        guard let identifier = ATIdentifier(Bytes(text)) else {
-            throw ToolError.usage("'\(text)' is neither a handle nor a DID", command: "account info")
-        }
         let service = try AccountTool.service()
-        guard let account = try service.accounts.find(identifier) else {
-            throw ToolError("there is no account '\(text)' here", remedy: "skystead account list")
-        }
+        let account = try AccountTool.account(invocation.arguments[0], service, command: "account info")
         let output = invocation.output
-        output.line("did      \(account.did)")
-        output.line("handle   \(account.shownHandle)")
-        output.line(
-            "email    \(account.email?.description ?? "none")\(account.emailConfirmedAt == nil ? "" : ", confirmed")")
-        output.line("state    \(account.state.rawValue)")
-        output.line("created  \(account.createdAt.iso8601)")
+        output.fact("did", "\(account.did)")
+        output.fact("handle", "\(account.shownHandle)")
+        output.fact(
+            "email",
+            "\(account.email?.description ?? "none")\(account.emailConfirmedAt == nil ? "" : ", confirmed")")
+        output.fact("state", account.state.rawValue)
+        output.fact("created", account.createdAt.iso8601)
+        for (name, moment) in try AccountTool.moments(account.did, service) { output.fact(name, moment.iso8601) }
         let repository = try service.repos.state(of: account.did)
-        output.line("commit   \(repository.rev)  \(repository.commit)")
-        output.line("signing  \(try service.keys.key(of: account.did).publicKey.didKey)")
-        return 0
-    }
-
-    static let invite = Command(
-        "invite", options: [Option(name: "uses", value: "N", help: "how many accounts it is for (default 1)")],
-        summary: "prints a new invite code"
-    ) { invocation in
-        let uses = Bytes(invocation.value("uses") ?? "1").decimal
-        guard let uses, (1...InviteStore.usesMax).contains(uses) else {
-            throw ToolError.usage("--uses is a number from 1 to \(InviteStore.usesMax)", command: "invite")
-        }
-        let service = try AccountTool.service()
-        let made = try service.invites.create(
-            count: 1, usesMax: uses, for: ["admin"], by: "admin", now: Clock.system.now())
-        for code in made.flatMap(\.codes) { invocation.output.line(code.description) }
+        output.fact("commit", "\(repository.rev)  \(repository.commit)")
+        output.fact("signing key", "\(try service.keys.key(of: account.did).publicKey.didKey)")
         return 0
     }
 }
@@ -105,6 +73,63 @@ enum AccountTool {
         }
     }
 
+    /// The account that `text` names. Throws `ToolError`.
+    static func account(_ text: String, _ service: Service, command: String) throws -> Account {
+        guard let identifier = ATIdentifier(Bytes(text)) else {
+            throw ToolError.usage("'\(text)' is neither a handle nor a DID", command: command)
+        }
+        guard let account = try service.accounts.find(identifier) else {
+            throw ToolError("there is no account '\(text)' here", remedy: "skystead account list")
+        }
+        return account
+    }
+
+    /// When what is not usual about an account began, for `account info`.
+    static func moments(_ did: DID, _ service: Service) throws -> [(String, Timestamp)] {
+        guard let details = try service.accounts.details(of: did) else { return [] }
+        let all = [
+            ("deactivated", details.deactivatedAt), ("delete after", details.account.deleteAfter),
+            ("suspended", details.suspendedAt), ("taken down", details.takenDownAt),
+        ]
+        return all.compactMap { name, moment in moment.map { (name, $0) } }
+    }
+
+    /// Runs `body`; what it says about accounts, names and the network becomes a sentence with a remedy.
+    static func explained<Result>(_ service: Service, _ body: () throws -> Result) throws -> Result {
+        do {
+            return try body()
+        } catch let error as AccountError {
+            throw ToolError(sentence(error))
+        } catch let error as HandleError {
+            throw ToolError("that handle cannot be taken: \(error)", remedy: endings(service))
+        } catch HostingError.handleElsewhere(let handle) {
+            throw ToolError(
+                "'\(handle)' does not name this account",
+                remedy: "set its TXT record _atproto.\(handle) to did=DID, or give a handle of this server")
+        } catch HostingError.unknownKey {
+            throw ToolError("this server has not reserved that key for the account")
+        } catch HostingError.notPointedHere {
+            throw ToolError(
+                "the account's DID document does not name this server and its key",
+                remedy: "change the document first; `skystead account info` shows the key")
+        } catch let error as IdentityError {
+            throw ToolError(
+                "the identity could not be changed: \(error)", remedy: "look at SKYSTEAD_PLC_URL: skystead check")
+        } catch RepoError.recordNotFound(let path) {
+            throw ToolError("there is no record \(path)", remedy: "give it as at://DID/COLLECTION/KEY")
+        } catch RepoError.blobNotFound(let cid) {
+            throw ToolError("the account has no blob \(cid)", remedy: "its records name their blobs by CID")
+        } catch RepoError.repoNotFound(let did) {
+            throw ToolError("there is no account \(did) here", remedy: "skystead account list")
+        } catch ModerationError.reportNotFound(let id) {
+            throw ToolError("there is no report \(id)", remedy: "skystead report list --all")
+        }
+    }
+
+    private static func endings(_ service: Service) -> String {
+        "handles here end in .\(service.names.handleDomains.map(\.description).joined(separator: " or ."))"
+    }
+
     /// Makes the account as createAccount does. The operator needs no invite code: one is made and used.
     static func create(_ handle: Handle, email: Bytes, password: Bytes, _ service: Service) throws -> Account {
         var request = AccountRequest(handle: handle, email: email, password: password)
@@ -113,23 +138,12 @@ enum AccountTool {
                 count: 1, usesMax: 1, for: ["admin"], by: "admin", now: Clock.system.now())
             request.inviteCode = made.first?.codes.first
         }
-        do {
-            return try service.life.create(request)
-        } catch let error as AccountError {
-            throw ToolError(sentence(error))
-        } catch let error as HandleError {
-            throw ToolError(
-                "the handle '\(handle)' cannot be taken: \(error)",
-                remedy:
-                    "handles here end in .\(service.names.handleDomains.map(\.description).joined(separator: " or ."))")
-        } catch HostingError.unsupportedDomain {
-            throw ToolError(
-                "'\(handle)' is not under a domain of this server",
-                remedy:
-                    "handles here end in .\(service.names.handleDomains.map(\.description).joined(separator: " or ."))")
-        } catch let error as IdentityError {
-            throw ToolError(
-                "the identity could not be made: \(error)", remedy: "look at SKYSTEAD_PLC_URL: skystead check")
+        return try explained(service) {
+            do {
+                return try service.administration.createAccount(request, by: .tool)
+            } catch HostingError.unsupportedDomain {
+                throw ToolError("'\(handle)' is not under a domain of this server", remedy: endings(service))
+            }
         }
     }
 

@@ -18,7 +18,7 @@ enum MigrateCommand {
     static func migrate(_ settings: Settings, _ paths: Paths, _ output: Output, quiet: Bool) throws {
         try paths.makeDirectories()
         _ = try Keys.load(settings, paths, create: true)
-        let database = try Databases.open(settings, paths)
+        let database = try Databases.open(settings, paths, creates: true)
         try database.migrate { version, migration in output.line("schema version \(version): \(migration.name)") }
         if !quiet { output.line("the schema is version \(try database.schemaVersion())") }
     }

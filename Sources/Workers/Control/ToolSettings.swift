@@ -6,7 +6,28 @@ internal import Glibc
 enum ToolSettings {
     /// Throws `ToolError` with every problem in one message. While `up` runs for the same data, its settings count
     /// where nothing else is said: a command in another terminal means that service.
-    static func load() throws(ToolError) -> Settings {
+    ///
+    /// Root goes on as the owner of the data unless `asOwner` is false: a file that root makes there would be one that
+    /// the service cannot write.
+    static func load(asOwner: Bool = true) throws(ToolError) -> Settings {
+        let settings = try loadAsIs()
+        if asOwner { try becomeOwner(of: Paths(settings).data) }
+        return settings
+    }
+
+    private static func becomeOwner(of path: String) throws(ToolError) {
+        var status = stat()
+        guard geteuid() == 0, stat(path, &status) == 0, status.st_uid != 0 else { return }
+        guard let entry = getpwuid(status.st_uid), initgroups(entry.pointee.pw_name, entry.pointee.pw_gid) == 0,
+            setgid(entry.pointee.pw_gid) == 0, setuid(status.st_uid) == 0
+        else {
+            throw ToolError(
+                "cannot go on as user \(status.st_uid), who owns \(path): \(SystemError("setuid"))",
+                remedy: "run this command as that user")
+        }
+    }
+
+    private static func loadAsIs() throws(ToolError) -> Settings {
         do throws(Settings.Invalid) {
             let settings = try Settings.ofProcess()
             let paths = Paths(settings)

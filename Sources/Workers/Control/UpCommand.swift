@@ -39,7 +39,7 @@ struct Up {
     static let backlog: Int32 = 1_024
 
     init(_ invocation: Invocation) throws {
-        settings = try ToolSettings.load()
+        settings = try ToolSettings.load(asOwner: false)
         paths = Paths(settings)
         names = Names(settings)
         output = invocation.output
@@ -50,6 +50,7 @@ struct Up {
 
     func run() throws -> Int32 {
         try paths.makeDirectories()
+        try Files.makeDirectory(paths.run, mode: 0o755)
         try Files.makeDirectory(paths.logs, mode: 0o750)
         try UpLock.take(paths)
         try Files.write(settings.fileContents, to: ToolSettings.file(paths), mode: 0o600)
@@ -112,8 +113,20 @@ struct Up {
                 rollsOver: true))
         plans.append(
             ChildPlan(
+                name: "skystead-fcgi admin", command: ["\(programs)/skystead-fcgi", "admin"],
+                socket: try listen(paths.adminSocket), logPath: "\(paths.logs)/admin.log", notifies: true,
+                rollsOver: true))
+        plans.append(
+            ChildPlan(
                 name: "skystead-worker stream", command: ["\(programs)/skystead-worker", "stream"],
                 socket: try listen(paths.streamSocket), logPath: "\(paths.logs)/stream.log", notifies: true))
+        if !settings[Settings.crawlers].isEmpty {
+            plans.append(
+                ChildPlan(
+                    name: "skystead-worker notify-crawlers",
+                    command: ["\(programs)/skystead-worker", "notify-crawlers"],
+                    logPath: "\(paths.logs)/notify-crawlers.log", notifies: false))
+        }
         if let webServer { plans.append(try plan(webServer)) }
         return plans
     }
@@ -159,6 +172,7 @@ struct Up {
         output.line(output.painted("Skystead \(Version.text) is up.", .green))
         output.line("  service     \(url)")
         output.line("  firehose    \(url)\(Firehose.path)")
+        if settings[Settings.adminPassword] != nil { output.line("  admin       \(url)/admin") }
         output.line("  state       \(paths.data) (\(database)); logs in \(paths.logs)")
         output.line("  identities  \(settings[Settings.plcURL])")
         output.line("The first account, in another terminal:")

@@ -19,8 +19,13 @@ enum WorkerProgram {
                 try CollectWorker.run(settings, log: log)
                 return 0
             }
+        case ["notify-crawlers"]:
+            return Processes.run { settings, log in
+                try CrawlerWorker.run(settings, log: log)
+                return 0
+            }
         default:
-            Log.standardError.error("usage", ["expected": "skystead-worker stream | collect"])
+            Log.standardError.error("usage", ["expected": "skystead-worker stream | collect | notify-crawlers"])
             return usage
         }
     }

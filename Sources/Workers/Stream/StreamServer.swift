@@ -196,7 +196,7 @@ public final class StreamServer {
     /// Ends the connection at once.
     func drop(_ subscriber: Subscriber) {
         guard byDescriptor[Int(subscriber.fd)] === subscriber else { return }
-        if subscriber.isSubscribed { counters.subscribers -= 1 }
+        countEnd(of: subscriber)
         // Whoever still holds it must find nothing to do.
         subscriber.state = .closing
         byDescriptor[Int(subscriber.fd)] = nil
@@ -208,6 +208,13 @@ public final class StreamServer {
         close(subscriber.fd)
     }
 
+    private func countEnd(of subscriber: Subscriber) {
+        guard subscriber.isSubscribed else { return }
+        counters.subscribers -= 1
+        counters.ended += 1
+        counters.endedMicroseconds &+= Int(clamping: (now &- subscriber.subscribedAt) / 1_000)
+    }
+
     /// Answers the handshake with an HTTP error.
     func refuse(_ subscriber: Subscriber, _ answer: HandshakeAnswer) {
         counters.refusals += 1
@@ -217,7 +224,7 @@ public final class StreamServer {
     /// Sends these last bytes, after the event that is under way, and then ends the connection.
     func finish(_ subscriber: Subscriber, _ bytes: [UInt8]) {
         guard subscriber.state != .closing else { return }
-        if subscriber.isSubscribed { counters.subscribers -= 1 }
+        countEnd(of: subscriber)
         subscriber.state = .closing
         subscriber.deadline = after(configuration.goodbyeMilliseconds)
         subscriber.control.append(contentsOf: bytes)
@@ -253,6 +260,7 @@ public final class StreamServer {
         let goodbye = WebSocketFrame.close(1_012, "Service Restart")
         for subscriber in subscribers {
             if subscriber.isSubscribed {
+                counters.toldOfRestart += 1
                 finish(subscriber, goodbye)
             } else if subscriber.state == .handshake {
                 drop(subscriber)
@@ -279,6 +287,11 @@ public final class StreamServer {
             // A drop moves the last one here, which has had its turn.
             if place < subscribers.count { check(subscribers[place]) }
         }
+        counters.newestSeq = ring.newestSeq
+        counters.slowestSeq = ring.newestSeq
+        for subscriber in subscribers where subscriber.isSubscribed {
+            counters.slowestSeq = min(counters.slowestSeq, subscriber.after)
+        }
     }
 
     private func check(_ subscriber: Subscriber) {
@@ -295,7 +308,10 @@ public final class StreamServer {
                 arm(subscriber)
                 guard subscriber.isSubscribed else { return }
             }
-            if subscriber.pongBy != 0, now >= subscriber.pongBy { return drop(subscriber) }
+            if subscriber.pongBy != 0, now >= subscriber.pongBy {
+                counters.silent += 1
+                return drop(subscriber)
+            }
             if subscriber.isArmed, now >= subscriber.stallAt {
                 let progress = subscriber.bytesSent - subscriber.bytesAtStall
                 if progress < UInt64(configuration.progressSizeMin) { return cutOff(subscriber) }

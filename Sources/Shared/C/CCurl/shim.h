@@ -28,9 +28,23 @@ static inline CURLcode CCurl_setDataFunction(CURL *handle, CURLoption option, cu
 static inline CURLcode CCurl_setOpenSocketFunction(CURL *handle, curl_opensocket_callback value) {
     return curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, value);
 }
+static inline CURLMcode CCurl_multiSetLong(CURLM *handle, CURLMoption option, long value) {
+    return curl_multi_setopt(handle, option, value);
+}
 static inline long CCurl_responseCode(CURL *handle) {
     long code = 0;
     return curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &code) == CURLE_OK ? code : 0;
+}
+// The certificates of the peer, of a handle with CURLOPT_CERTINFO: a count and lists of `name:value` lines.
+static inline struct curl_certinfo *CCurl_certificates(CURL *handle) {
+    struct curl_certinfo *chain = NULL;
+    return curl_easy_getinfo(handle, CURLINFO_CERTINFO, &chain) == CURLE_OK ? chain : NULL;
+}
+// The socket of a connection that was made with CURLOPT_CONNECT_ONLY, or -1.
+static inline int CCurl_activeSocket(CURL *handle) {
+    curl_socket_t found = CURL_SOCKET_BAD;
+    CURLcode code = curl_easy_getinfo(handle, CURLINFO_ACTIVESOCKET, &found);
+    return code == CURLE_OK && found != CURL_SOCKET_BAD ? found : -1;
 }
 // The structure holds a sockaddr with more bytes behind it, which Swift cannot reach safely.
 // Copies the address: returns 4 or 16, the count of bytes, or 0 for any other family.
@@ -51,3 +65,16 @@ static inline int CCurl_addressBytes(const struct curl_sockaddr *address, unsign
 }
 // A cast macro, which Swift does not import.
 static const curl_socket_t CCurl_socketBad = CURL_SOCKET_BAD;
+// Takes one message off the queue: true, with the result, when it says that a transfer has ended.
+static inline int CCurl_takeResult(CURLM *handle, CURLcode *result) {
+    int left = 0;
+    for (CURLMsg *message; (message = curl_multi_info_read(handle, &left)) != NULL;) {
+        if (message->msg == CURLMSG_DONE) {
+            *result = message->data.result;
+            return 1;
+        }
+    }
+    return 0;
+}
+// A macro with a cast.
+static const size_t CCurl_pauseBody = CURL_WRITEFUNC_PAUSE;

@@ -1,4 +1,3 @@
-internal import Base
 internal import CSystem
 internal import Glibc
 
@@ -6,7 +5,7 @@ internal import Glibc
 ///
 /// It has no keep-alive, no bodies and no other path. A request has `requestSizeMax` bytes and `timeoutSeconds`, so
 /// nothing that connects can hold more than this one thread.
-final class MetricsDoor: Sendable {
+public final class MetricsDoor: Sendable {
     static let requestSizeMax = 4_096
     static let timeoutSeconds = 2
     private static let stackSize = 256 << 10
@@ -14,7 +13,8 @@ final class MetricsDoor: Sendable {
     private let descriptor: Int32
     private let metrics: Metrics
 
-    init(port: Int, metrics: Metrics) throws(SystemError) {
+    /// Listens on `port` of 127.0.0.1; 0 means any that is free. Throws `SystemError`.
+    public init(port: Int, metrics: Metrics) throws(SystemError) {
         guard let wanted = Int32(exactly: port) else { throw SystemError("listen on port \(port)", errno: EINVAL) }
         descriptor = csystem_listen_tcp("127.0.0.1", wanted, 16)
         guard descriptor >= 0 else { throw SystemError("listen on 127.0.0.1:\(port)") }
@@ -22,9 +22,10 @@ final class MetricsDoor: Sendable {
     }
 
     /// The port that it listens on (another than asked for when that was 0).
-    var port: Int { Int(csystem_local_port(descriptor)) }
+    public var port: Int { Int(csystem_local_port(descriptor)) }
 
-    func start() throws(SystemError) {
+    /// Starts its thread. Throws `SystemError`.
+    public func start() throws(SystemError) {
         let code = Threads.start(stackSize: Self.stackSize, detached: true) {
             while true { self.serveOne() }
         }

@@ -1,9 +1,9 @@
-internal import Base
 internal import Glibc
 
 /// What the kernel says about this process, under the names that Prometheus' own clients use.
-enum ProcessMetrics {
-    static func write(to text: inout MetricsText) {
+public enum ProcessMetrics {
+    /// Writes them all.
+    public static func write(to text: inout MetricsText) {
         text.family("process_resident_memory_bytes", .gauge, help: "Resident memory size.")
         text.sample("process_resident_memory_bytes", value: residentSize())
         text.family("process_cpu_seconds_total", .counter, help: "User and system CPU time.")
@@ -17,7 +17,7 @@ enum ProcessMetrics {
     }
 
     /// When this was first asked for, which a host does at its start.
-    static let startedAt = Clock.system.now()
+    public static let startedAt = Clock.system.now()
 
     /// The second number of /proc/self/statm is resident pages (proc(5)).
     private static func residentSize() -> Int {
