@@ -196,6 +196,9 @@ extension RepoStore {
         }
         guard let commit else { return }
         // An account that was deleted meanwhile had its files removed before this one had its name.
-        copy.finish(did, at: commit) { (try? state(of: did))?.commit == commit }
+        copy.finish(did, at: commit) {
+            guard let state = try? state(of: did) else { return false }
+            return state.commit == commit && state.status != .deleted
+        }
     }
 }
