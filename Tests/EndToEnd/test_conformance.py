@@ -20,16 +20,7 @@ sys.path.insert(0, str(ROOT / "Tests/Support"))
 from stack import ADMIN_PASSWORD, Stack, free_port
 
 APPVIEW_DID = "did:web:appview.test"
-IMPORT = "importRepo is not there yet"
-MAIL = "there is no mail yet"
-PENDING = {
-    25: MAIL,
-    **dict.fromkeys([71, 72, 73, 74, 89, 90, 91], MAIL),
-    **dict.fromkeys([86, 87, 88], IMPORT),
-    **dict.fromkeys(
-        "C001 C009 C013 C017 C020 C024 C027 C033 C034 C035 C036 C037 C038 C039 C043 C045 C047 C048 C049".split(),
-        IMPORT),
-}
+PENDING = {}
 # KiB that a responder may ever have had resident: row 86 imports a repository, row 38 refuses large bodies.
 MEMORY_MAX = 128 << 10
 # A hostile input takes milliseconds; the machine of a test may be busy with others.
