@@ -62,7 +62,8 @@ let package = Package(
         .target(
             name: "AdminHandlers",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos", "Web",
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Mail", "Moderation", "Relays", "Repos",
+                "Web",
             ],
             path: "Sources/Handlers/Admin"),
         .target(
@@ -169,8 +170,8 @@ let package = Package(
         .testTarget(
             name: "AdminTests",
             dependencies: [
-                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos",
-                "Storage", "TestSupport", "Web",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Mail", "Moderation",
+                "Relays", "Repos", "Storage", "TestSupport", "Web",
             ]),
 
         // MARK: Tests of Control and Assembly

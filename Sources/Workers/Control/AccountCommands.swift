@@ -52,12 +52,12 @@ extension Command {
         output.fact("signing key", "\(try service.keys.key(of: account.did).publicKey.didKey)")
         let use = try service.repos.storageUse(of: account.did)
         let isAbove = service.quota.soft.map { use.bytes > $0 } ?? false
-        let bound = service.quota.hard.map { " of \(AccountTool.size($0))" } ?? ""
-        output.fact("storage", "\(AccountTool.size(use.bytes))\(bound)\(isAbove ? ", above the soft quota" : "")")
-        output.fact("  blobs", "\(AccountTool.size(use.blobBytes)) in \(use.blobCount)")
-        output.fact("  records", AccountTool.size(use.recordBytes))
+        let bound = service.quota.hard.map { " of \(ByteCount.words($0))" } ?? ""
+        output.fact("storage", "\(ByteCount.words(use.bytes))\(bound)\(isAbove ? ", above the soft quota" : "")")
+        output.fact("  blobs", "\(ByteCount.words(use.blobBytes)) in \(use.blobCount)")
+        output.fact("  records", ByteCount.words(use.recordBytes))
         for collection in use.collections {
-            output.line("    \(collection.name)  \(AccountTool.size(collection.bytes)) in \(collection.count)")
+            output.line("    \(collection.name)  \(ByteCount.words(collection.bytes)) in \(collection.count)")
         }
         return 0
     }
@@ -91,18 +91,6 @@ enum AccountTool {
             throw ToolError("there is no account '\(text)' here", remedy: "skystead account list")
         }
         return account
-    }
-
-    /// A count of bytes for people: `999 B`, `1.5 KiB`, `12.0 MiB`.
-    static func size(_ bytes: Int) -> String {
-        guard bytes >= 1_024 else { return "\(bytes) B" }
-        let units = ["KiB", "MiB", "GiB", "TiB"]
-        var (tenths, unit) = (bytes * 10 / 1_024, 0)
-        while tenths >= 10_240, unit + 1 < units.count {
-            tenths /= 1_024
-            unit += 1
-        }
-        return "\(tenths / 10).\(tenths % 10) \(units[unit])"
     }
 
     /// When what is not usual about an account began, for `account info`.
