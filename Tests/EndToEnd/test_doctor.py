@@ -228,7 +228,7 @@ class DoctorTests(unittest.TestCase):
                 "SKYSTEAD_MAIL_FROM": f"home@{HOST}",
             },
         )
-        cls.stack.environment["SKYSTEAD_ALLOW_PRIVATE_HOSTS"] += "," + cls.relay.url.removeprefix("http://")
+        cls.stack.environment["SKYSTEAD_ALLOW_PRIVATE_HOSTS"] += "," + cls.relay.url.removeprefix("http://") + ",localhost"
         cls.authority = Authority(cls.stack.directory)
         cls.stack.environment["SKYSTEAD_EXTRA_CA_FILE"] = str(cls.authority.file)
         cls.good = cls.authority.certificate("good", [HOST, "*." + HOST])
@@ -400,7 +400,7 @@ class DoctorTests(unittest.TestCase):
                   settings={"SKYSTEAD_SMTP_URL": f"smtps://me:secret@localhost:{self.mail.port}"}),
             Fault("no PLC directory", {"PLC directory"}, "is not answered: unreachable", ["SKYSTEAD_PLC_URL"],
                   settings={"SKYSTEAD_PLC_URL": f"http://localhost:{closed}",
-                            "SKYSTEAD_ALLOW_PRIVATE_HOSTS": f"localhost:{closed},"
+                            "SKYSTEAD_ALLOW_PRIVATE_HOSTS": f"localhost:{closed},localhost:{self.mail.port},"
                             + self.relay.url.removeprefix("http://")}),
             Fault("a clock that is off", {relay_name}, "the clock is -", ["timedatectl set-ntp true"],
                   prepare=relay(skew=600)),
@@ -408,7 +408,7 @@ class DoctorTests(unittest.TestCase):
                   prepare=relay(host=HOST, seq=10_000)),
             Fault("a relay that is away", {f"relay http://localhost:{closed}"}, "did not answer", ["SKYSTEAD_CRAWLERS"],
                   settings={"SKYSTEAD_CRAWLERS": f"http://localhost:{closed}",
-                            "SKYSTEAD_ALLOW_PRIVATE_HOSTS": f"localhost:{closed},"
+                            "SKYSTEAD_ALLOW_PRIVATE_HOSTS": f"localhost:{closed},localhost:{self.mail.port},"
                             + self.stack.plc_url.removeprefix("http://")}),
             Fault("a full disk", {"data directory"}, "MiB free", ["make room"],
                   settings={"SKYSTEAD_DISK_FREE_MIN": "1048576G"}),

@@ -29,6 +29,11 @@ extension Outside {
                 "set SKYSTEAD_SMTP_URL and SKYSTEAD_MAIL_FROM")
         }
         // The user and the password stay where they are: only the place is used and named.
+        do throws(SMTPError) {
+            _ = try Outbound.mail(settings)
+        } catch {
+            return .wrong(error.description, MailTool.remedy(error))
+        }
         let place = server.host + ":" + Bytes(String(server.port))
         let scheme: Bytes = server.isImplicitTLS ? "https://" : "http://"
         let client = Outbound.client(settings, also: [place])
