@@ -9,6 +9,10 @@ internal import Glibc
 /// committed: other connections go by the index in shared memory, which is changed after the sync, and what this
 /// connection reads is written first. Before the sync the kernel may keep them from the disk as well.
 ///
+/// It rests on two settings of the writer. `synchronous = FULL`: every commit syncs, so that nothing is held after it.
+/// `cache_spill = OFF`: nothing is written before the commit, so that nothing is held of a transaction that is taken back
+/// (no call tells a VFS of that, and its bytes would later go over another process's commit).
+///
 /// Every other file is the VFS's below, and so is its own after `xOpen`.
 enum SQLiteLogBuffer {
     /// Bytes that are gathered: a transaction of more writes in several pieces.
