@@ -41,7 +41,7 @@ struct CreateAccount: Method {
             }
             request = AccountRequest(
                 handle: try fields.handle("handle"), email: try fields.optionalText("email"),
-                password: try fields.optionalText("password"),
+                password: try fields.optionalPassword("password"),
                 inviteCode: try fields.optionalText("inviteCode", sizeMax: InviteStore.codeSizeMax),
                 did: try fields.optional("did"), recoveryKey: recoveryKey)
             // For servers that ask for a telephone; read so that their types are checked.

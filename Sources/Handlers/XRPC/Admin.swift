@@ -22,15 +22,6 @@ extension Failure {
     static let noAccount = noSubject("Account not found")
 }
 
-extension Fields {
-    /// Words that an administrator or a reporter wrote. A NUL is no text to every database.
-    func words(_ name: StaticString, sizeMax: Int) throws(Failure) -> Bytes? {
-        guard let text = try optionalText(name, sizeMax: sizeMax) else { return nil }
-        guard !text.contains(0) else { throw wrong(name, "must not contain NUL") }
-        return text
-    }
-}
-
 extension XRPCApp {
     /// The account that an administrator names. Throws `NotFound`, which is about the request and not its sender.
     func subject(_ identifier: ATIdentifier) throws -> Account {
@@ -135,7 +126,7 @@ struct SearchAccounts: Method {
         let limit: Int
 
         init(_ fields: Fields) throws(Failure) {
-            email = try fields.words("email", sizeMax: MailAddress.sizeMax)
+            email = try fields.optionalText("email", sizeMax: MailAddress.sizeMax)
             cursor = try fields.optionalText("cursor")
             limit = try fields.integer("limit", in: 1...100, default: 50)
         }
@@ -261,7 +252,7 @@ struct InvitePermission: XRPCInput, Sendable {
 
     init(_ fields: Fields) throws(Failure) {
         account = try fields.required("account")
-        note = try fields.words("note", sizeMax: AccountStore.noteSizeMax)
+        note = try fields.optionalText("note", sizeMax: AccountStore.noteSizeMax)
     }
 }
 
@@ -360,7 +351,7 @@ struct UpdateAccountPassword: Method {
 
         init(_ fields: Fields) throws(Failure) {
             did = try fields.required("did")
-            password = try fields.text("password")
+            password = try fields.password("password")
         }
     }
 

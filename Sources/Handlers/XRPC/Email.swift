@@ -155,7 +155,7 @@ struct ResetPassword: Method {
 
         init(_ fields: Fields) throws(Failure) {
             token = try fields.code("token")
-            password = try fields.text("password")
+            password = try fields.password("password")
         }
     }
 
@@ -200,7 +200,7 @@ struct DeleteAccount: Method {
 
         init(_ fields: Fields) throws(Failure) {
             did = try fields.required("did")
-            password = try fields.text("password")
+            password = try fields.password("password")
             token = try fields.code("token")
         }
     }

@@ -60,13 +60,29 @@ public struct Fields {
         return .some(try convert(raw, name))
     }
 
-    /// Required text of at most `sizeMax` bytes.
+    /// Required text of at most `sizeMax` bytes, without NUL: no database stores one in a text.
     public func text(_ name: StaticString, sizeMax: Int = textSizeMax) throws(Failure) -> Bytes {
         guard let text = try optionalText(name, sizeMax: sizeMax) else { throw missing(name) }
         return text
     }
 
     public func optionalText(_ name: StaticString, sizeMax: Int = textSizeMax) throws(Failure) -> Bytes? {
+        guard let text = try optionalAnyText(name, sizeMax: sizeMax) else { return nil }
+        guard !text.contains(0) else { throw wrong(name, "must not contain NUL") }
+        return text
+    }
+
+    /// A required password: what may be in one is decided where they are kept.
+    func password(_ name: StaticString) throws(Failure) -> Bytes {
+        guard let text = try optionalPassword(name) else { throw missing(name) }
+        return text
+    }
+
+    func optionalPassword(_ name: StaticString) throws(Failure) -> Bytes? {
+        try optionalAnyText(name, sizeMax: Self.textSizeMax)
+    }
+
+    private func optionalAnyText(_ name: StaticString, sizeMax: Int) throws(Failure) -> Bytes? {
         guard let raw = try raw(name) else { return nil }
         guard let text = raw.text else { throw wrong(name, "must be a string") }
         guard text.count <= sizeMax else { throw wrong(name, "must not be longer than \(sizeMax) bytes") }

@@ -25,10 +25,11 @@ struct CreateReport: Method {
         let subject: Subject
 
         init(_ fields: Fields) throws(Failure) {
-            guard let type = try fields.words("reasonType", sizeMax: ReportStore.reasonTypeSizeMax), !type.isEmpty
+            guard let type = try fields.optionalText("reasonType", sizeMax: ReportStore.reasonTypeSizeMax),
+                !type.isEmpty
             else { throw fields.missing("reasonType") }
             reasonType = type
-            reason = try fields.words("reason", sizeMax: ReportStore.reasonSizeMax)
+            reason = try fields.optionalText("reason", sizeMax: ReportStore.reasonSizeMax)
             subject = try Subject(fields, blobs: false)
             // Which app it came from decides nothing here.
             _ = try fields.optionalObject("modTool")

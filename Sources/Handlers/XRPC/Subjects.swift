@@ -54,7 +54,7 @@ struct StatusAttribute: Sendable {
         guard let object = try fields.optionalObject(name) else { return nil }
         guard let isApplied = try object.optionalBool("applied") else { throw object.missing("applied") }
         self.isApplied = isApplied
-        reference = try object.words("ref", sizeMax: Self.referenceSizeMax)
+        reference = try object.optionalText("ref", sizeMax: Self.referenceSizeMax)
     }
 
     func write(to writer: inout JSONWriter) {
