@@ -16,7 +16,7 @@ extension XRPCResponder {
 extension Fields {
     /// A handle, with the error that the lexicons have for it.
     func handle(_ name: StaticString) throws(Failure) -> Handle {
-        guard let handle = Handle(try text(name)) else {
+        guard let handle = Handle(try anyText(name)) else {
             throw Failure(.invalid, "InvalidHandle", wrong(name, "must be a valid handle").message)
         }
         return handle
@@ -41,7 +41,7 @@ struct CreateAccount: Method {
             }
             request = AccountRequest(
                 handle: try fields.handle("handle"), email: try fields.optionalText("email"),
-                password: try fields.optionalPassword("password"),
+                password: try fields.optionalAnyText("password"),
                 inviteCode: try fields.optionalText("inviteCode", sizeMax: InviteStore.codeSizeMax),
                 did: try fields.optional("did"), recoveryKey: recoveryKey)
             // For servers that ask for a telephone; read so that their types are checked.

@@ -351,7 +351,7 @@ struct UpdateAccountPassword: Method {
 
         init(_ fields: Fields) throws(Failure) {
             did = try fields.required("did")
-            password = try fields.password("password")
+            password = try fields.anyText("password")
         }
     }
 
@@ -433,7 +433,7 @@ struct AddReservedHandle: Method {
     struct Input: XRPCInput {
         let handle: Bytes
 
-        init(_ fields: Fields) throws(Failure) { handle = try fields.text("handle", sizeMax: HandlePolicy.sizeMax) }
+        init(_ fields: Fields) throws(Failure) { handle = try fields.anyText("handle", sizeMax: HandlePolicy.sizeMax) }
     }
 
     /// An empty object.

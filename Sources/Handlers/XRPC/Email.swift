@@ -155,7 +155,7 @@ struct ResetPassword: Method {
 
         init(_ fields: Fields) throws(Failure) {
             token = try fields.code("token")
-            password = try fields.password("password")
+            password = try fields.anyText("password")
         }
     }
 
@@ -200,7 +200,7 @@ struct DeleteAccount: Method {
 
         init(_ fields: Fields) throws(Failure) {
             did = try fields.required("did")
-            password = try fields.password("password")
+            password = try fields.anyText("password")
             token = try fields.code("token")
         }
     }

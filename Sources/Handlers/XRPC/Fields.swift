@@ -72,17 +72,13 @@ public struct Fields {
         return text
     }
 
-    /// A required password: what may be in one is decided where they are kept.
-    func password(_ name: StaticString) throws(Failure) -> Bytes {
-        guard let text = try optionalPassword(name) else { throw missing(name) }
+    /// The same for what is judged elsewhere and never reaches a database as it came (a password, a handle): with NUL.
+    func anyText(_ name: StaticString, sizeMax: Int = textSizeMax) throws(Failure) -> Bytes {
+        guard let text = try optionalAnyText(name, sizeMax: sizeMax) else { throw missing(name) }
         return text
     }
 
-    func optionalPassword(_ name: StaticString) throws(Failure) -> Bytes? {
-        try optionalAnyText(name, sizeMax: Self.textSizeMax)
-    }
-
-    private func optionalAnyText(_ name: StaticString, sizeMax: Int) throws(Failure) -> Bytes? {
+    func optionalAnyText(_ name: StaticString, sizeMax: Int = textSizeMax) throws(Failure) -> Bytes? {
         guard let raw = try raw(name) else { return nil }
         guard let text = raw.text else { throw wrong(name, "must be a string") }
         guard text.count <= sizeMax else { throw wrong(name, "must not be longer than \(sizeMax) bytes") }

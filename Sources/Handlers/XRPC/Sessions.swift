@@ -27,7 +27,7 @@ struct CreateSession: Method {
 
         init(_ fields: Fields) throws(Failure) {
             identifier = try fields.text("identifier", sizeMax: DID.sizeMax)
-            password = try fields.password("password")
+            password = try fields.anyText("password")
             allowTakendown = try fields.bool("allowTakendown", default: false)
             authFactorToken = try fields.optionalCode("authFactorToken")
         }

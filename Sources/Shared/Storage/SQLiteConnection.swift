@@ -27,8 +27,8 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
 
     /// The writer keeps the pages that writes come back to (16 MiB at most, taken as they are met): with 1.5 MiB, a
     /// twentieth of a write's time was reading them again. It checkpoints every 4,000 pages, so that a page that many
-    /// commits change is copied back once. Nothing goes to the WAL before the commit, however long a transaction is: see
-    /// `SQLiteLogBuffer`.
+    /// commits change is copied back once. Nothing goes to the WAL before the commit, however long a transaction is
+    /// (`SQLiteLogBuffer`).
     static let writerSettings: [Setting] = [
         Setting(statement: "PRAGMA cache_size = -16384", query: "PRAGMA cache_size", wanted: "-16384"),
         Setting(statement: "PRAGMA wal_autocheckpoint = 4000", query: "PRAGMA wal_autocheckpoint", wanted: "4000"),

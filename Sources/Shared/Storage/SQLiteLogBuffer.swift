@@ -10,8 +10,8 @@ internal import Glibc
 /// connection reads is written first. Before the sync the kernel may keep them from the disk as well.
 ///
 /// It rests on two settings of the writer. `synchronous = FULL`: every commit syncs, so that nothing is held after it.
-/// `cache_spill = OFF`: nothing is written before the commit, so that nothing is held of a transaction that is taken back
-/// (no call tells a VFS of that, and its bytes would later go over another process's commit).
+/// `cache_spill = OFF`: nothing is written before the commit, so that nothing is held of a transaction that is taken
+/// back (no call tells a VFS of that, and its bytes would later go over another process's commit).
 ///
 /// Every other file is the VFS's below, and so is its own after `xOpen`.
 enum SQLiteLogBuffer {
