@@ -38,25 +38,32 @@ let package = Package(
         // MARK: Layer 2, domains: never each other. Hosting is where two of them share a transaction.
         .shared("Identity", ["ATProto", "Base", "Crypto", "Net", "Storage"]),
         .shared("Accounts", ["ATProto", "Base", "Crypto", "Storage"]),
+        .shared("Mail", ["ATProto", "Base", "Crypto", "Net", "Storage", "Web"]),
         .shared("Repos", ["ATProto", "Base", "Crypto", "Storage"]),
+        .shared("Relays", ["ATProto", "Base", "Net", "Storage"]),
+        .shared("Lexicons", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Moderation", ["ATProto", "Base", "Storage"]),
         .shared(
             "Hosting",
             [
-                "ATProto", "Accounts", "Base", "Crypto", "Identity", "Moderation", "Net", "Repos", "Storage", "Web",
+                "ATProto", "Accounts", "Base", "Crypto", "Identity", "Mail", "Moderation", "Net", "Repos", "Storage",
+                "Web",
             ]),
 
         // MARK: Layer 3, surfaces: never each other
         .target(
             name: "XRPCHandlers",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net", "Repos", "Web",
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Lexicons", "Moderation", "Net",
+                "Repos",
+                "Web",
             ],
             path: "Sources/Handlers/XRPC"),
         .target(
             name: "AdminHandlers",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos", "Web",
+                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Mail", "Moderation", "Relays", "Repos",
+                "Web",
             ],
             path: "Sources/Handlers/Admin"),
         .target(
@@ -68,8 +75,8 @@ let package = Package(
         .shared(
             "Assembly",
             [
-                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net",
-                "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Lexicons",
+                "Mail", "Moderation", "Net", "Relays", "Repos", "Storage", "Stream", "Web", "XRPCHandlers",
             ]),
         .executableTarget(
             name: "skystead-fcgi", dependencies: ["Assembly", "Base", "FastCGI", "Web"], path: "Sources/FCGIHost/Host"),
@@ -78,8 +85,8 @@ let package = Package(
         .executableTarget(
             name: "skystead",
             dependencies: [
-                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Moderation",
-                "Net", "Repos", "Storage",
+                "ATProto", "Accounts", "Assembly", "Base", "CSystem", "Crypto", "Hosting", "Identity", "Mail",
+                "Moderation", "Net", "Relays", "Repos", "Storage",
             ],
             path: "Sources/Workers/Control"),
 
@@ -132,9 +139,19 @@ let package = Package(
                 "ATProto", "Accounts", "Base", "ChildProcess", "Crypto", "Identity", "Net", "Storage", "TestSupport",
             ]),
 
+        // MARK: Tests of Mail
+        .testTarget(
+            name: "MailTests", dependencies: ["ATProto", "Base", "Crypto", "Mail", "Net", "Storage", "TestSupport"]),
+
         // MARK: Tests of Repos
         .testTarget(
             name: "ReposTests", dependencies: ["ATProto", "Base", "Crypto", "Repos", "Storage", "TestSupport"]),
+
+        // MARK: Tests of Relays
+        .testTarget(name: "RelaysTests", dependencies: ["Base", "Net", "Relays", "Storage", "TestSupport"]),
+        // MARK: Tests of Lexicons
+        .testTarget(
+            name: "LexiconsTests", dependencies: ["ATProto", "Base", "Crypto", "Lexicons", "Storage", "TestSupport"]),
 
         // MARK: Tests of Moderation
         .testTarget(
@@ -144,16 +161,17 @@ let package = Package(
         .testTarget(
             name: "XRPCTests",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Net", "Repos", "Storage",
-                "TestSupport", "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "Base", "Crypto", "ExchangeSupport", "FastCGI", "Hosting", "Identity",
+                "Lexicons",
+                "Mail", "Moderation", "Net", "Repos", "Storage", "TestSupport", "Web", "XRPCHandlers",
             ]),
 
         // MARK: Tests of the administrator's pages
         .testTarget(
             name: "AdminTests",
             dependencies: [
-                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Moderation", "Repos",
-                "Storage", "TestSupport", "Web",
+                "ATProto", "Accounts", "AdminHandlers", "Base", "Crypto", "Hosting", "Identity", "Mail", "Moderation",
+                "Relays", "Repos", "Storage", "TestSupport", "Web",
             ]),
 
         // MARK: Tests of Control and Assembly
@@ -161,13 +179,14 @@ let package = Package(
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
         .testTarget(
-            name: "FuzzTests", dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Identity", "Net", "Web"],
+            name: "FuzzTests",
+            dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Identity", "Lexicons", "Net", "Web"],
             path: "Tests/FuzzTests"),
         .executableTarget(
             name: "bench-stream", dependencies: ["Base", "CSystem", "Net", "Stream"], path: "Tests/Bench/Stream"),
         .testTarget(name: "TidyTests"),
         .executableTarget(
-            name: "bench-core", dependencies: ["ATProto", "Base", "Crypto"], path: "Tests/Bench/Core"),
+            name: "bench-core", dependencies: ["ATProto", "Base", "Crypto", "Lexicons"], path: "Tests/Bench/Core"),
     ],
     swiftLanguageModes: [.v6]
 )

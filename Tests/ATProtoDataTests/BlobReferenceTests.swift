@@ -22,6 +22,28 @@ import Testing
         #expect(try Value.null.blobReferences.isEmpty)
     }
 
+    @Test("the blobs of a record that another server kept: old ones too, and nothing is refused")
+    func ofAnotherServer() throws {
+        let old = #"{"cid":"\#(Self.raw)","mimeType":"image/png"}"#
+        let rows: [(String, String, Int)] = [
+            ("typed", Self.blob(), 1), ("the same twice", "[\(Self.blob()),\(Self.blob(size: "9"))]", 1),
+            ("of before 2023", old, 1), ("both", "[\(old),\(Self.blob())]", 1),
+            ("inside", #"{"a":[{"b":\#(old)}]}"#, 1),
+            ("wrong size", Self.blob(size: "-1"), 1), ("no type of media", Self.blob(mime: ""), 1),
+            ("of another codec", Self.blob(ref: #"{"$link":"\#(Self.block)"}"#), 0),
+            ("no link", Self.blob(ref: "7"), 0),
+            ("old, of another codec", #"{"cid":"\#(Self.block)","mimeType":"a/b"}"#, 0),
+            ("old, with more", #"{"cid":"\#(Self.raw)","mimeType":"a/b","x":1}"#, 0),
+            ("old, no CID", #"{"cid":"x","mimeType":"a/b"}"#, 0), ("another type", #"{"$type":"blobs","ref":1}"#, 0),
+            ("no map", "7", 0),
+        ]
+        for (name, value, count) in rows {
+            let record = try JSON.parsePlain(Bytes(#"{"x":\#(value)}"#))
+            let typed = try? JSON.parse(Bytes(#"{"x":\#(value)}"#))
+            #expect((typed ?? record).blobCIDs.count == count, "\(name)")
+        }
+    }
+
     struct Refusal: Sendable, CustomTestStringConvertible {
         let testDescription: String
         let blob: String

@@ -109,4 +109,44 @@ import Testing
             #expect(throws: CommitError.self) { try Commit.decode(Bytes(Array(good[..<count]))) }
         }
     }
+
+    @Test func commitsOfOtherServers() throws {
+        let key = try SigningKey.generate(.k256, entropy: .system)
+        let other = try SigningKey.generate(.p256, entropy: .system)
+        func signed(_ fields: [(Bytes, Value)], by key: SigningKey) throws -> Bytes {
+            let entries = fields.map { Value.Entry(key: $0.0, value: $0.1) }
+            let signature = try key.sign(SHA256.hash(DAGCBOR.encode(.object(entries))))
+            return Bytes(
+                DAGCBOR.encode(.object(entries + [Value.Entry(key: "sig", value: .bytes(Bytes(signature)))])))
+        }
+        let did = ("did" as Bytes, Value.text("did:plc:abcdefghijklmnopqrstuvwx"))
+        let data = ("data" as Bytes, Value.link(cid(1)))
+        let rev = ("rev" as Bytes, Value.text("3jzfcijpj2z2a"))
+        let prev = ("prev" as Bytes, Value.link(cid(2)))
+        let rows: [(String, [(Bytes, Value)], TID?)] = [
+            ("version 3", [did, data, rev, ("prev", .null), ("version", .integer(3))], TID("3jzfcijpj2z2a")),
+            ("version 3 with a prev", [did, data, rev, prev, ("version", .integer(3))], TID("3jzfcijpj2z2a")),
+            ("version 3 without prev", [did, data, rev, ("version", .integer(3))], TID("3jzfcijpj2z2a")),
+            ("version 2", [did, data, prev, ("version", .integer(2))], nil),
+            ("version 2 with a rev", [did, data, rev, prev, ("version", .integer(2))], TID("3jzfcijpj2z2a")),
+            ("more fields", [did, data, rev, ("more", .integer(1)), ("version", .integer(3))], TID("3jzfcijpj2z2a")),
+        ]
+        for (name, fields, rev) in rows {
+            let commit = try ForeignCommit(signed(fields, by: key))
+            #expect(commit.rev == rev && commit.data == cid(1), "\(name)")
+            #expect(commit.isSigned(by: key.publicKey) && !commit.isSigned(by: other.publicKey), "\(name)")
+        }
+        // A signature holds for what was signed, and for nothing else.
+        let first = try signed(rows[0].1, by: key)
+        var changed = try #require(try DAGCBOR.decode(first).entries)
+        for index in changed.indices where changed[index].key == "data" {
+            changed[index] = Value.Entry(key: "data", value: .link(cid(3)))
+        }
+        #expect(try !ForeignCommit(Bytes(DAGCBOR.encode(.map(changed)))).isSigned(by: key.publicKey))
+        // The strict form is one of these.
+        let strict = try Commit(
+            did: #require(DID("did:plc:abcdefghijklmnopqrstuvwx")), rev: #require(TID("3jzfcijpj2z2a")),
+            data: cid(1), signedBy: key)
+        #expect(try ForeignCommit(Bytes(strict.encoded())).isSigned(by: key.publicKey))
+    }
 }

@@ -18,6 +18,7 @@ struct World {
     let invites: InviteStore
     let preferences: PreferenceStore
     let keys: KeyStore
+    let codes: AccountTokenStore
 
     static let service = DID("did:web:home.test")!
     static let tokenKey = Secret([UInt8](repeating: 7, count: 32))
@@ -38,6 +39,9 @@ struct World {
         preferences = PreferenceStore(database: database)
         keys = KeyStore(
             database: database, sealer: try Sealer(key: Secret([UInt8](repeating: 9, count: 32))), entropy: entropy)
+        codes = AccountTokenStore(
+            database: database, key: Secret([UInt8](repeating: 4, count: 32)),
+            sealer: try Sealer(key: Secret([UInt8](repeating: 3, count: 32))), entropy: entropy)
     }
 
     func advance(_ seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }

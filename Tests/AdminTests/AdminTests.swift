@@ -1,5 +1,8 @@
 import Accounts
 import Base
+import Mail
+import Moderation
+import Relays
 import Storage
 import TestSupport
 import Testing
@@ -230,6 +233,96 @@ import Web
         #expect(try post("/admin/invites/disable", "code=\(code.code)") == 303)
         #expect(throws: InviteError.notAvailable) { try world.invites.check(code.code) }
         #expect(try world.ask(.get, "/admin/invites", [cookie]).body.contains("disabled"))
+    }
+
+    @Test(arguments: Engine.all) func accountsAreSuspendedForATime(_ engine: Engine) throws {
+        let world = try World(engine)
+        let cookie = ("cookie", try world.signIn())
+        let alice = try world.makeAccount("alice")
+        let path = "/admin/accounts/did%3Aweb%3Aalice.home.test"
+        let page = try world.ask(.get, path, [cookie]).body
+        #expect(page.contains("0 B: records 0 B, blobs 0 B"))
+        let form = "form_token=\(world.formToken(page))"
+        #expect(
+            try world.ask(.post, "\(path)/suspension", World.formHeaders + [cookie], body: "form_token=x").status == 403
+        )
+        #expect(try world.ask(.post, "\(path)/suspension", World.formHeaders + [cookie], body: form).status == 303)
+        #expect(try world.accounts.find(alice)?.state == .suspended)
+        #expect(try world.ask(.get, path, [cookie]).body.contains("Lift the suspension"))
+        _ = try world.ask(.post, "\(path)/suspension", World.formHeaders + [cookie], body: form + "&lift=yes")
+        #expect(try world.accounts.find(alice)?.state == .active)
+        #expect(try world.log(of: alice) == ["admin unsuspend", "admin suspend"])
+        let log = try world.ask(.get, "/admin/log", [cookie]).body
+        #expect(log.contains("unsuspend") && log.contains("did:web:alice.home.test"))
+    }
+
+    @Test(arguments: Engine.all) func reportsAreReadAndClosed(_ engine: Engine) throws {
+        let world = try World(engine)
+        let cookie = ("cookie", try world.signIn())
+        let (alice, bob) = (try world.makeAccount("alice"), try world.makeAccount("bob"))
+        #expect(try world.ask(.get, "/admin/reports", [cookie]).body.contains("No report is open."))
+        for text in ["<b>spam</b>", "again"] {
+            _ = try world.reports.create(
+                NewReport(
+                    subject: .account(alice), reasonType: "com.atproto.moderation.defs#reasonSpam", reason: Bytes(text),
+                    reportedBy: bob))
+        }
+        let page = try world.ask(.get, "/admin/reports", [cookie]).body
+        #expect(page.contains("&lt;b&gt;spam&lt;/b&gt;") && page.contains("reasonSpam") && page.contains("again"))
+        #expect(try world.ask(.get, "/admin", [cookie]).body.contains("href=\"/admin/reports\">2<"))
+        let form = "form_token=\(world.formToken(page))"
+        func close(_ more: String) throws -> Int {
+            try world.ask(.post, "/admin/reports/close", World.formHeaders + [cookie], body: form + more).status
+        }
+        let long = String(repeating: "x", count: ReportStore.noteSizeMax + 1)
+        for (more, status) in [("", 404), ("&id=x", 404), ("&id=99", 404), ("&id=1&note=\(long)", 400)] {
+            #expect(try close(more) == status, "\(more.prefix(20))")
+        }
+        #expect(try world.reports.openCount() == 2)
+        #expect(try close("&id=1&note=warned") == 303)
+        #expect(try world.reports.openCount() == 1)
+        let closed = try world.ask(.get, "/admin/reports?show=closed", [cookie]).body
+        #expect(closed.contains("warned") && !closed.contains("again"))
+    }
+
+    @Test(arguments: Engine.all) func mailIsSeenAndSentAgain(_ engine: Engine) throws {
+        let world = try World(engine)
+        let cookie = ("cookie", try world.signIn())
+        let empty = try world.ask(.get, "/admin/mail", [cookie]).body
+        #expect(empty.contains("SKYSTEAD_SMTP_URL") && empty.contains("There is no mail."))
+        let address = try #require(MailAddress("alice@example.com"))
+        let text = try #require(MailTemplate.test(host: "home.test"))
+        let now = world.moment.withLock { $0 }
+        let prepared = try world.mail.prepare(text, kind: "test", account: nil, to: address)
+        try world.test.write { try MailQueue.add(prepared, now: now, in: $0) }
+        let claimed = try #require(try world.mail.claim(now: now))
+        try world.mail.failed(claimed, "550 no such <user>", now: now)
+        let page = try world.ask(.get, "/admin/mail", [cookie]).body
+        #expect(page.contains("failed") && page.contains("550 no such &lt;user&gt;"))
+        let form = "form_token=\(world.formToken(page))"
+        func retry(_ id: String) throws -> Int {
+            try world.ask(.post, "/admin/mail/retry", World.formHeaders + [cookie], body: form + id).status
+        }
+        for wrong in ["", "&id=none", "&id=\(String(repeating: "a", count: 65))"] { #expect(try retry(wrong) == 404) }
+        #expect(try retry("&id=\(claimed.id)") == 303)
+        #expect(try world.ask(.get, "/admin/mail", [cookie]).body.contains("queued"))
+    }
+
+    @Test(arguments: Engine.all) func relaysAreSeenAndAskedAgain(_ engine: Engine) throws {
+        let world = try World(engine)
+        let cookie = ("cookie", try world.signIn())
+        let empty = try world.ask(.get, "/admin/network", [cookie]).body
+        #expect(empty.contains("SKYSTEAD_CRAWLERS") && empty.contains("Newest event"))
+        try world.crawlers.adopt(["https://relay.example.com"])
+        let page = try world.ask(.get, "/admin/network", [cookie]).body
+        #expect(page.contains("https://relay.example.com"))
+        let form = "form_token=\(world.formToken(page))"
+        func request(_ url: String) throws -> Int {
+            try world.ask(.post, "/admin/network/request", World.formHeaders + [cookie], body: form + url).status
+        }
+        for wrong in ["", "&url=https://other.example.com"] { #expect(try request(wrong) == 404) }
+        #expect(try request("&url=https://relay.example.com") == 303)
+        #expect(try world.crawlers.list().first?.isRequested == true)
     }
 
     @Test func whatPeopleWroteIsText() throws {

@@ -5,7 +5,9 @@ import Base
 import Crypto
 import Hosting
 import Identity
+import Mail
 import Moderation
+import Relays
 import Repos
 import Storage
 import TestSupport
@@ -19,6 +21,9 @@ struct World {
     let invites: InviteStore
     let repos: RepoStore
     let sessions: AdminSessionStore
+    let mail: MailQueue
+    let reports: ReportStore
+    let crawlers: CrawlerStore
     let responder: AdminResponder
     let log: Guarded<[String]>
     private let files: TestDirectory
@@ -60,15 +65,21 @@ struct World {
                 publicURL: Bytes("https://\(Self.host)"), inviteCodeRequired: true,
                 rotationKey: try SigningKey(algorithm: .k256, secret: Secret([UInt8](repeating: 5, count: 32)))),
             clock: clock, entropy: entropy, log: log)
+        mail = MailQueue(
+            database: database, sealer: try Sealer(key: Secret([UInt8](repeating: 8, count: 32))), entropy: entropy)
+        reports = ReportStore(database: database, clock: clock)
+        crawlers = CrawlerStore(database: database)
         sessions = AdminSessionStore(
             database: database, password: password.map { Secret(Array($0.utf8)) }, clock: clock, entropy: entropy)
         responder = AdminResponder(
             app: AdminApp(
-                settings: AdminSettings(version: "1.2.3", host: Bytes(Self.host), inviteCodeRequired: true),
+                settings: AdminSettings(
+                    version: "1.2.3", host: Bytes(Self.host), inviteCodeRequired: true, sendsMail: false),
                 clock: clock, log: log, budgets: limits ? BudgetStore(database) : nil, sessions: sessions,
                 accounts: accounts, invites: invites,
                 administration: Administration(life: life, log: AdminLog(database: database, clock: clock)),
-                repos: repos, events: events))
+                repos: repos, events: events, mail: mail, reports: reports,
+                acts: AdminLog(database: database, clock: clock), crawlers: crawlers))
     }
 
     func advance(_ seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }

@@ -25,6 +25,29 @@ import Testing
         }
     }
 
+    @Test func aTemporaryFileHasNoName() throws {
+        try Self.withDirectory { directory throws in
+            let file = try Base.FileHandle.temporary(in: directory)
+            let other = try Base.FileHandle.temporary(in: directory)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: directory) == ["a"])
+            try Array("0123456789".utf8).withUnsafeBytes { try file.write($0) }
+            func read(_ handle: Base.FileHandle, at offset: Int, _ count: Int) throws -> String {
+                var buffer = [UInt8](repeating: 0x2E, count: count)
+                let done = try buffer.withUnsafeMutableBytes { try handle.read(at: offset, into: $0) }
+                return String(decoding: buffer[..<done], as: UTF8.self)
+            }
+            #expect(try read(file, at: 3, 4) == "3456")
+            #expect(try read(file, at: 8, 4) == "89", "no more than there is")
+            #expect(try read(file, at: 10, 4) == "" && read(file, at: 99, 4) == "" && read(file, at: 0, 0) == "")
+            #expect(try read(other, at: 0, 4) == "")
+            // Reading at a place moves nothing: what is written comes behind.
+            try Array("ab".utf8).withUnsafeBytes { try file.write($0) }
+            #expect(try read(file, at: 8, 9) == "89ab")
+            #expect(throws: SystemError.self) { try read(file, at: -1, 4) }
+            #expect(throws: SystemError.self) { try Base.FileHandle.temporary(in: directory + "/nowhere") }
+        }
+    }
+
     @Test func theFirstOfTwoWritersWins() throws {
         try Self.withDirectory { directory throws in
             #expect(try Files.writeIfAbsent([1], to: "\(directory)/key", mode: 0o600))

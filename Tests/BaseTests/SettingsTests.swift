@@ -64,8 +64,17 @@ import Testing
             name: "private host with port 0", environment: ["SKYSTEAD_ALLOW_PRIVATE_HOSTS": "a.example:0"],
             problem: "is not host names"),
         Bad(
-            name: "mail without a sender", environment: ["SKYSTEAD_SMTP_URL": "smtp://x"],
+            name: "mail without a sender", environment: ["SKYSTEAD_SMTP_URL": "smtp://x.example"],
             problem: "SKYSTEAD_SMTP_URL needs SKYSTEAD_MAIL_FROM"),
+        Bad(
+            name: "mail address with an @ in the user",
+            environment: [
+                "SKYSTEAD_SMTP_URL": "smtps://me@example.com:hunter2@smtp.example.com",
+                "SKYSTEAD_MAIL_FROM": "a@example.com",
+            ], problem: "its value is not smtps://USER:PASSWORD@HOST:465 or"),
+        Bad(
+            name: "sender that is no address", environment: ["SKYSTEAD_MAIL_FROM": "home"],
+            problem: "'home' is not an address, or NAME <ADDRESS>"),
         Bad(
             name: "AppView without a DID", environment: ["SKYSTEAD_APPVIEW_URL": "https://a.example"],
             problem: "SKYSTEAD_APPVIEW_URL needs SKYSTEAD_APPVIEW_DID"),

@@ -60,7 +60,8 @@ static int sign(void) {
     return 0;
 }
 
-// The rows of one createRecord, by size: record 250, MST pack 1,200, event 1,900, commit 230 bytes.
+// The rows of one createRecord, by size: record 250, MST pack 2,560 (one a repository, overwritten), event 1,900, commit
+// 230 bytes.
 static unsigned char bytes[4096];
 static sqlite3 *database;
 static sqlite3_stmt *record, *pack, *event, *repo, *counter;
@@ -105,7 +106,8 @@ static void open_database(const char *path) {
         execute(sql);
     }
     record = prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5)");
-    pack = prepare("INSERT INTO mst_pack VALUES (?1, ?2, ?3)");
+    pack = prepare("INSERT INTO mst_pack VALUES (?1, '', ?3) "
+                   "ON CONFLICT (repo, rev) DO UPDATE SET bytes = excluded.bytes");
     event = prepare("INSERT INTO event VALUES (?1, ?2, '#commit', ?3, ?4)");
     repo = prepare("UPDATE repo SET rev = ?2, commit_cid = ?3, data_cid = ?4, commit_block = ?5 WHERE id = ?1");
     counter = prepare("UPDATE counter SET value = value + 1 WHERE name = 'event' RETURNING value");
@@ -124,8 +126,9 @@ static void transaction_rows(long n) {
     sqlite3_bind_blob(record, 5, bytes, 250, SQLITE_STATIC);
     step(record);
     sqlite3_bind_int(pack, 1, id);
-    sqlite3_bind_text(pack, 2, rev, 13, SQLITE_STATIC);
-    sqlite3_bind_blob(pack, 3, bytes, 1200, SQLITE_STATIC);
+    // Other bytes than before, or SQLite would leave the page alone.
+    memcpy(bytes, &n, sizeof n);
+    sqlite3_bind_blob(pack, 3, bytes, 2560, SQLITE_STATIC);
     step(pack);
     step(counter);
     sqlite3_bind_int64(event, 1, n + 1);

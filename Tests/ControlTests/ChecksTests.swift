@@ -19,9 +19,10 @@ import Testing
     }
 
     @Test func theDiskIsJudgedByItsFreeBytes() {
-        #expect(Checks.disk(freeBytes: 100 << 20).verdict == .wrong)
-        #expect(Checks.disk(freeBytes: 1 << 30).verdict == .warning)
-        #expect(Checks.disk(freeBytes: 10 << 30) == .fine("10240 MiB free"))
+        #expect(Checks.disk(freeBytes: 100 << 20, wrongBelow: 200 << 20).verdict == .wrong)
+        #expect(Checks.disk(freeBytes: 1 << 30, wrongBelow: 200 << 20).verdict == .warning)
+        #expect(Checks.disk(freeBytes: 10 << 30, wrongBelow: 200 << 20) == .fine("10240 MiB free"))
+        #expect(Checks.disk(freeBytes: 10 << 30, wrongBelow: 1 << 40).verdict == .wrong)
     }
 
     @Test func theReportSaysWhatIsWrongAndHowToMendIt() {
@@ -49,7 +50,8 @@ import Testing
         let settings = try Settings.load(environment: [
             ("SKYSTEAD_SETTINGS_FILE", ""), ("SKYSTEAD_DATA_DIR", "/nowhere/at/all"),
             ("SKYSTEAD_PLC_URL", "http://localhost:1"), ("SKYSTEAD_ALLOW_PRIVATE_HOSTS", "localhost:1"),
-            ("SKYSTEAD_PUBLIC_URL", "http://localhost:1"),
+            ("SKYSTEAD_PUBLIC_URL", "http://localhost:1"), ("SKYSTEAD_SMTP_URL", "smtp://localhost:1"),
+            ("SKYSTEAD_MAIL_FROM", "home@example.com"),
         ]) { (path) throws(SystemError) in throw SystemError("open \(path)") }
         for look in Checks(settings: settings).all {
             let finding = look.look()

@@ -68,13 +68,15 @@ import Testing
         #expect(try !Self.rendered(file, try Self.values()).contains("\nuser "))
     }
 
-    /// X-Accel-Redirect is heard in one place, and only for the names of blobs.
-    @Test func onlyGetBlobMayNameAFile() throws {
+    /// X-Accel-Redirect is heard where blobs and repositories are asked for, and only for the names of their files.
+    @Test func onlyGetBlobAndGetRepoMayNameAFile() throws {
         let text = try String(contentsOf: Self.conf.appending(path: "nginx/skystead_locations.conf"), encoding: .utf8)
         let ignoring = text.split(separator: "\n").filter { $0.contains("fastcgi_ignore_headers") }
-        #expect(ignoring.count == 2)
-        #expect(ignoring.filter { !$0.contains("X-Accel-Redirect") }.count == 1)
+        #expect(ignoring.count == 3)
+        #expect(ignoring.filter { !$0.contains("X-Accel-Redirect") }.count == 2)
         #expect(text.contains("internal;\n    alias /var/lib/skystead/blobs/$skystead_blob;"))
+        #expect(text.contains("internal;\n    alias /var/lib/skystead/cars/$skystead_car;"))
+        #expect(text.split(separator: "\n").filter { $0.contains("alias ") }.count == 2)
         for line in text.split(separator: "\n") { #expect(!line.contains("fastcgi_keep_conn on")) }
     }
 }

@@ -24,7 +24,7 @@ import time
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Support"))
-from stack import Stack  # noqa: E402
+from stack import Stack, record_key  # noqa: E402
 from verify import FirehoseChecker, Wrong, demand, verify_repository  # noqa: E402
 from websockets.exceptions import ConnectionClosed, InvalidHandshake  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
@@ -106,17 +106,19 @@ class Writer(threading.Thread):
         chance = self.random.random()
         settled = list(self.known)
         if chance < 0.5 or not settled:
-            rkey = f"r{self.number}-{self.acknowledged + self.unanswered}"
+            rkey = self.key(0)
             self.write("putRecord", {rkey: self.text()})
         elif chance < 0.7:
             self.write("putRecord", {self.random.choice(settled): self.text()})
         elif chance < 0.85:
             self.write("deleteRecord", {self.random.choice(settled): None})
         else:
-            base = f"b{self.number}-{self.acknowledged + self.unanswered}"
-            writes = {f"{base}-{index}": self.text() for index in range(self.random.randint(2, 12))}
+            writes = {self.key(index + 1): self.text() for index in range(self.random.randint(2, 12))}
             writes[self.random.choice(settled)] = None
             self.write("applyWrites", writes)
+
+    def key(self, index):
+        return record_key(((self.number << 30) + self.acknowledged + self.unanswered << 4) + index)
 
     def text(self):
         return f"text {self.random.getrandbits(64):x} " + "x" * self.random.randint(0, 200)

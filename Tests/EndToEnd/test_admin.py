@@ -46,6 +46,12 @@ class AdminPages(unittest.TestCase):
             browser.press("Lift the takedown")
             self.assertIn("active", browser.find("dl.facts .state").text)
 
+            for page in ["Reports", "Mail", "Network", "Log"]:
+                browser.follow(page)
+                self.assertEqual(browser.find("h1").text, page)
+                self.seen(browser, f"admin-{web}-{page.lower()}")
+            self.assertIn("takedown", browser.find("table").text)
+
             browser.follow("Invites")
             browser.type("uses", "2")
             browser.press("New code")

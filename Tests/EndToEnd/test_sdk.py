@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Support"))
 
 from atproto import Client, models
 from atproto_client.exceptions import BadRequestError, UnauthorizedError
-from stack import ADMIN_PASSWORD, Stack
+from stack import ADMIN_PASSWORD, Stack, record_key
 from verify import FirehoseChecker, verify_repository
 from websockets.sync.client import connect
 
@@ -199,7 +199,7 @@ class ClientCase:
             if count % 10 == 9:
                 rows = [
                     {"$type": "com.atproto.repo.applyWrites#create", "collection": "app.bsky.feed.post",
-                     "rkey": f"batch-{count}-{index}", "value": record(f"batch {count} {index}")}
+                     "rkey": record_key(count * 10 + index), "value": record(f"batch {count} {index}")}
                     for index in range(10)
                 ]
                 write("applyWrites", {"writes": rows})

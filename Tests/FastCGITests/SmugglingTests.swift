@@ -64,6 +64,30 @@ internal import Testing
         #expect(door.stop() == 0)
     }
 
+    /// A body that nobody reads, several times what a socket holds, from a web server that sends all of it before it
+    /// reads the answer (Caddy), and from one that sends no more once the answer is there (nginx). Neither waits: the
+    /// host's patience is longer than the test's.
+    @Test(arguments: [3 << 20, 64 << 10]) func aLongUnreadBodyDelaysNoAnswer(sent: Int) throws {
+        let demo = DemoResponder()
+        var configuration = FastCGIConfiguration()
+        configuration.peerTimeoutSeconds = 3_600
+        let door = try FastCGIDoor(configuration: configuration, responder: demo.respond)
+        let connection = try FCGIConnection(unix: door.path)
+        let size = 3 << 20
+        let whole = FastCGIDoor.bytes(
+            FastCGIDoor.parameters("POST", "/ignore", contentLength: String(size)),
+            body: [UInt8](repeating: 0x61, count: size), keep: false)
+        try connection.send(sent == size ? whole : Array(whole.prefix(sent)))
+        let answer = connection.receive()
+        #expect(answer.isEnded)
+        #expect(answer.status == 413)
+        // nginx waits for this even after the end.
+        #expect(connection.receive().output.isEmpty)
+        #expect(connection.isClosed)
+        connection.finishSending()
+        #expect(door.stop() == 0)
+    }
+
     @Test func keptConnectionsServeManyRequests() throws {
         let demo = DemoResponder()
         var configuration = FastCGIConfiguration()

@@ -20,6 +20,14 @@ extension FuzzTarget {
         return Commit(did: did, rev: rev, data: value, signature: Bytes([UInt8](repeating: 7, count: 64))).encoded()
     }()
 
+    /// Of version 2: no `rev`, and a `prev`.
+    private static let oldCommit = Value.object([
+        .init(key: "did", value: .text("did:plc:yk4dd2qkboz2yv6tpubpc6co")),
+        .init(key: "sig", value: .bytes(Bytes([UInt8](repeating: 7, count: 64)))),
+        .init(key: "data", value: .link(value)), .init(key: "prev", value: .link(value)),
+        .init(key: "version", value: .integer(2)),
+    ])
+
     private static let archive: [UInt8] = {
         var out: [UInt8] = []
         CARWriter.appendHeader(CID(hashing: commit), to: &out)
@@ -46,6 +54,15 @@ extension FuzzTarget {
             if node.encoded() != input { return "encodes to other bytes" }
             if zip(node.keys, node.keys.dropFirst()).contains(where: { $0 >= $1 }) { return "keys out of order" }
             return nil
+        },
+        FuzzTarget("foreign-commit", corpus: [commit, DAGCBOR.encode(oldCommit)]) { input in
+            guard let commit = try? ForeignCommit(Bytes(input)) else { return nil }
+            // Whatever version 3 allows here is read the same by the strict decoder.
+            if let strict = try? Commit.decode(Bytes(input)) {
+                let isSame = strict.did == commit.did && strict.rev == commit.rev && strict.data == commit.data
+                return isSame ? nil : "read otherwise than as a commit of version 3"
+            }
+            return commit.data.codec == .dagCBOR ? nil : "a tree of another codec"
         },
         FuzzTarget("mst-tree", corpus: [tree.flatMap { lengthPrefixed($0.block) }]) { input in
             let blocks = split(input)

@@ -58,7 +58,7 @@ import Testing
             #expect(value?["text"] == .text(Bytes(text)))
         }
         let packs = try home.database.read { try $0.first("SELECT count(*) FROM mst_pack") { try $0.integer(0) } }
-        #expect(try #require(packs) < 2 * NodeWriter.packsMax)
+        #expect(packs == 1)
         #expect(commits > 150)
         try Self.checkEvents(home, count: commits)
     }

@@ -21,7 +21,9 @@ struct Home {
     static let alice = did("did:plc:alice234567234567alicez2")
     static let bob = did("did:plc:bobbb234567234567bobbbz2")
 
-    init(_ engine: Engine, blobSizeMax: Int = 100_000, cacheSize: Int = 64 << 20) throws {
+    init(
+        _ engine: Engine, blobSizeMax: Int = 100_000, cacheSize: Int = 64 << 20, quota: StorageQuota = .none
+    ) throws {
         database = try engine.migrated()
         let key = try SigningKey.generate(.k256, entropy: .system)
         self.key = key
@@ -29,10 +31,11 @@ struct Home {
         events = EventStore(database: database, clock: clock) { rings.withLock { $0 += 1 } }
         repos = RepoStore(
             database: database, events: events, cache: NodeCache(sizeMax: cacheSize), tids: TIDMaker(clockID: 1),
-            clock: clock, keys: { _, _ in key })
+            clock: clock, quota: quota, keys: { _, _ in key })
         records = RecordStore(database: database)
         blobs = try BlobStore(
-            database: database, clock: clock, directory: TestFiles.directory(), sizeMax: blobSizeMax)
+            database: database, clock: clock, directory: TestFiles.directory(), sizeMax: blobSizeMax,
+            quota: quota)
     }
 
     /// As another process would see the same database.

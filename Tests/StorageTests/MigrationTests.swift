@@ -53,12 +53,49 @@ import Testing
         let counters = try database.read {
             try $0.all("SELECT name, value FROM counter ORDER BY name") { try $0.text(0) }
         }
-        #expect(Set(counters).isSuperset(of: ["admin_action", "event", "label", "repo", "report"]))
+        #expect(Set(counters).isSuperset(of: ["admin_action", "event", "label", "lexicon", "repo", "report"]))
         #expect(throws: StorageError.self, "a key without its account") {
             try database.write {
                 _ = try $0.run("INSERT INTO signing_key (did, did_key, sealed) VALUES ('a', 'b', \(Bytes()))")
             }
         }
+    }
+
+    @Test(arguments: Engine.all) func whatWasStoredBeforeIsCounted(_ engine: Engine) throws {
+        let database = try engine.empty().database
+        let before = Migration.all.prefix { $0.name != Migration.storageUse.name }
+        try database.migrate(Array(before))
+        try database.write { writer in
+            for (id, did) in [(1, "did:a"), (2, "did:b")] {
+                try writer.run(
+                    """
+                    INSERT INTO repo (id, did, rev, commit_cid, data_cid, commit_block)
+                    VALUES (\(id), \(did), 'r', \(Bytes()), \(Bytes()), \(Bytes()))
+                    """)
+            }
+            for (repo, key, value) in [(1, "x/1" as Bytes, "12345" as Bytes), (1, "x/2", "ÿ"), (7, "x/1", "of nobody")]
+            {
+                try writer.run(
+                    """
+                    INSERT INTO record (repo, key, cid, rev, value)
+                    VALUES (\(repo), \(key), \(Bytes()), 'r', \(value))
+                    """)
+            }
+            for (did, cid, size) in [("did:a", "1" as Bytes, 3_000_000_000), ("did:a", "2", 1), ("did:c", "1", 5)] {
+                try writer.run(
+                    """
+                    INSERT INTO blob (did, cid, mime_type, size, created_at, temporary)
+                    VALUES (\(did), \(cid), 'a/b', \(size), 0, 1)
+                    """)
+            }
+        }
+        try database.migrate()
+        let use = try database.read {
+            try $0.all("SELECT record_bytes, blob_bytes FROM repo ORDER BY id") {
+                [try $0.integer(0), try $0.integer(1)]
+            }
+        }
+        #expect(use == [[7, 3_000_000_001], [0, 0]])
     }
 
     @Test func everyTokenHasAWord() {

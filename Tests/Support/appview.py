@@ -35,13 +35,14 @@ def decoded(part):
 
 
 class AppView(ThreadingHTTPServer):
-    """Listens on loopback from its creation; `origin` is where."""
+    """Listens from its creation, on loopback unless told otherwise; `origin` is where. `did` is its audience."""
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, address=("127.0.0.1", 0), did=DID):
+        super().__init__(address, Handler)
+        self.did = did
         self.origin = f"http://localhost:{self.server_address[1]}"
         self.plc_url = None
         self.answers = {}
@@ -83,7 +84,7 @@ class AppView(ThreadingHTTPServer):
         demand(header["typ"] == "JWT", "BadJwtType")
         code = plc.multikey(self.did_key(claims["iss"]))[0]
         demand(header["alg"] == {b"\xe7\x01": "ES256K", b"\x80\x24": "ES256"}[code], "BadJwt")
-        audience, lexicon = self.delegated.get(method, (DID, method))
+        audience, lexicon = self.delegated.get(method, (self.did, method))
         demand(claims["aud"] == audience, "BadJwtAudience")
         demand(claims["lxm"] == lexicon, "BadJwtLexiconMethod")
         now = time.time()

@@ -59,16 +59,18 @@ def start_plc(address="127.0.0.1"):
 
 
 class Stack:
-    """One running service on data of its own. `web` is nginx or caddy, `database` sqlite or postgres.
+    """One running service on data of its own. `web` is nginx, caddy or None, `database` sqlite or postgres.
 
-    As one of several machines it is given what they share: `database_url`, `plc_url`, and `prefix`, the command that
-    puts a process on its machine.
+    `private_hosts` are further `host:port`s of this machine that it may ask. As one of several machines it is given
+    what they share: `database_url`, `plc_url`, and `prefix`, the command that puts a process on its machine.
     """
 
     handle_domain = ".test"
 
-    def __init__(self, web="nginx", database="sqlite", directory=None, port=None, settings=None,
-                 database_url=None, plc_url=None, prefix=()):
+    def __init__(
+        self, web="nginx", database="sqlite", directory=None, port=None, settings=None, private_hosts=(),
+        database_url=None, plc_url=None, prefix=(),
+    ):
         self.web = web
         self.is_temporary = directory is None
         self.directory = Path(directory or tempfile.mkdtemp(prefix="sky"))
@@ -92,7 +94,7 @@ class Stack:
             "SKYSTEAD_PORT": str(self.port),
             "SKYSTEAD_DATA_DIR": str(self.data_dir),
             "SKYSTEAD_PLC_URL": self.plc_url,
-            "SKYSTEAD_ALLOW_PRIVATE_HOSTS": self.plc_url.removeprefix("http://"),
+            "SKYSTEAD_ALLOW_PRIVATE_HOSTS": ",".join([self.plc_url.removeprefix("http://"), *private_hosts]),
             "SKYSTEAD_ADMIN_PASSWORD": ADMIN_PASSWORD,
             "SKYSTEAD_INVITE_REQUIRED": "no",
             "SKYSTEAD_RATE_LIMITS": "no",
@@ -119,6 +121,8 @@ class Stack:
         command = [*self.prefix, PROGRAMS / "skystead", "up", "--conf", ROOT / "conf"]
         if self.web == "caddy":
             command.append("--caddy")
+        if self.web is None:
+            command.append("--no-web-server")
         self.directory.mkdir(exist_ok=True)
         self.output = open(self.directory / "up.log", "a+")
         self.process = subprocess.Popen(
@@ -207,6 +211,12 @@ class Stack:
         """The signing key of `did`, from the PLC directory."""
         with urllib.request.urlopen(f"{self.plc_url}/{did}/data", timeout=10) as answer:
             return json.load(answer)["verificationMethods"]["atproto"]
+
+
+def record_key(number):
+    """A TID that is the test's own: `number`, below 2^60, in the alphabet that sorts."""
+    digits = "234567abcdefghijklmnopqrstuvwxyz"
+    return "3" + "".join(digits[number >> 5 * place & 31] for place in reversed(range(12)))
 
 
 def wait_until(condition, seconds=20, what="a condition"):

@@ -234,6 +234,48 @@ import XRPCHandlers
         #expect(try world.app.administration.rotateKey(of: alice.did, by: .tool) == kept)
     }
 
+    @Test func identitiesThatNoDirectoryHas() throws {
+        let world = try World(.sqlite)
+        // Served here: the document changes with the row.
+        let json = """
+            {"handle":"alice.home.test","email":"a@example.com","password":"correct horse","did":"did:web:alice.home.test"}
+            """
+        #expect(try world.call(.post, "com.atproto.server.createAccount", json: json).status == 200)
+        let alice = DID("did:web:alice.home.test")!
+        let requests = world.network.state.withLock { $0.requests.count }
+        let key = try world.app.administration.rotateKey(of: alice, by: .tool)
+        #expect(world.network.state.withLock { $0.requests.count } == requests)
+        let document = try world.call(.get, "com.atproto.identity.resolveDid?did=\(alice)").body
+        #expect(document.contains("\(key.multibase)"))
+
+        // Of elsewhere: its owner puts the key into the document first.
+        let mover = DID("did:web:mover.example.com")!
+        let mine = try SigningKey(algorithm: .k256, secret: Secret([UInt8](repeating: 8, count: 32)))
+        try world.test.write { writer in
+            let new = AccountStore.New(
+                did: mover, handle: Handle("mover.home.test")!, email: nil, password: "x", createdAt: World.start)
+            try AccountStore.insert(new, in: writer)
+            let sealed = try world.app.keys.seal(mine, for: mover)
+            try KeyStore.insert(mine.publicKey, sealed: sealed, of: mover, in: writer)
+            try world.app.repos.create(mover, key: mine, in: writer)
+        }
+        let next = try world.app.keys.reserve(for: mover, now: World.start)
+        func publish(_ key: VerificationKey) {
+            let document = DIDDocument.json(of: mover, handle: nil, signingKey: key, pds: "https://home.test")
+            world.network.set {
+                $0.pages["https://mover.example.com/.well-known/did.json"] = .init(status: 200, body: document)
+            }
+        }
+        publish(mine.publicKey)
+        #expect(throws: HostingError.notPointedHere(.signingKey)) {
+            try world.app.administration.rotateKey(of: mover, to: next.didKey, by: .tool)
+        }
+        #expect(try world.app.keys.key(of: mover).publicKey == mine.publicKey)
+        publish(next)
+        try world.app.administration.rotateKey(of: mover, to: next.didKey, by: .tool)
+        #expect(try world.app.repos.verify(mover, key: next).problems == [])
+    }
+
     @Test func aHiddenAccountsKeyIsChangedInSilence() throws {
         let world = try World(.sqlite)
         let alice = try Resident(.sqlite, world: world)

@@ -3,6 +3,7 @@ import Base
 import Crypto
 import Foundation
 import Identity
+import Lexicons
 import Net
 
 /// The network of one test: a PLC directory in memory, well-known files and TXT records, and nothing else.
@@ -36,6 +37,30 @@ final class FakeNetwork: Sendable {
             })
     }
 
+    /// The same network for lexicons; proofs are pages.
+    func lexicons(_ resolver: Resolver) -> LexiconNetwork {
+        let network = state
+        return LexiconNetwork(
+            texts: { name in
+                try network.withLock { state in
+                    if state.isDown { throw Unreachable() }
+                    return state.texts[name] ?? []
+                }
+            },
+            authority: { did, fresh in
+                do {
+                    let document = try resolver.document(of: did, fresh: fresh)
+                    return LexiconNetwork.Authority(pds: try document.pds, key: try document.signingKey)
+                } catch IdentityError.notFound {
+                    return nil
+                }
+            },
+            get: { url, sizeMax in
+                let answer = try network.withLock { try Self.answer(HTTPRequest(.get, url, sizeMax: sizeMax), &$0) }
+                return LexiconNetwork.Answer(status: answer.status, body: answer.body)
+            })
+    }
+
     /// A request of a client that looks at the status only.
     func send(_ request: HTTPRequest) throws -> Int {
         try state.withLock { state in
@@ -61,6 +86,7 @@ final class FakeNetwork: Sendable {
         }
         guard let last = state.log[did]?.last else { return IdentityNetwork.Answer(status: 404, body: "{}") }
         if path.ends(with: "/log/last") { return IdentityNetwork.Answer(status: 200, body: Bytes(JSON.encode(last))) }
+        if last["type"]?.text == "plc_tombstone" { return IdentityNetwork.Answer(status: 410, body: "{}") }
         return IdentityNetwork.Answer(status: 200, body: document(DID(did)!, last))
     }
 

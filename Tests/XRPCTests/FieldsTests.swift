@@ -93,6 +93,7 @@ import Testing
         Row("boolean as 1", #"{"x":1}"#, "Input/x must be a boolean", bool),
         Row("text", #"{"x":"abcd"}"#, text), Row("four bytes, two characters", #"{"x":"éé"}"#, text),
         Row("five bytes", #"{"x":"abcde"}"#, "Input/x must not be longer than 4 bytes", text),
+        Row("NUL", #"{"x":"a\u0000"}"#, "Input/x must not contain NUL", text),
         Row("text is an array", #"{"x":["a"]}"#, "Input/x must be a string", text),
         Row("objects", #"{"x":[{"y":"a"},{"y":"b"}]}"#, objects), Row("no objects", #"{"x":[]}"#, objects),
         Row("objects missing", "{}", "Input must have the property \"x\"", objects),

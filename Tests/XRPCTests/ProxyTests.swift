@@ -79,13 +79,13 @@ import XRPCHandlers
         header("an endpoint with a user", "\(service)#user", "could not resolve proxy did service url"),
         header("an address as endpoint", "\(service)#six", "could not resolve proxy did service url"),
         Refusal(
-            "protected", "com.atproto.server.requestAccountDelete", by: .post, proxy: "\(service)#chat", 400,
+            "protected", "com.atproto.admin.sendEmail", by: .post, proxy: "\(service)#chat", 400,
             "InvalidToken", "Bad token method"),
         Refusal(
             "protected, in other letters", "com.atproto.server.requestaccountdelete", by: .post,
             proxy: "\(service)#chat", 400, "InvalidToken", "Bad token method"),
         Refusal(
-            "protected, before it is asked who", "com.atproto.identity.signPlcOperation", by: .post,
+            "protected, before it is asked who", "com.atproto.admin.sendEmail", by: .post,
             proxy: "\(service)#chat", who: .nobody, 400, "InvalidToken"),
         Refusal(
             "chat by a plain app password", chat, proxy: "\(service)#chat", who: .app, 400, "InvalidToken",
@@ -423,7 +423,9 @@ import XRPCHandlers
         #expect(asked.deadlineMilliseconds == 5_000)
         // A feed that is kept here.
         let made = try home.write(
-            "app.bsky.feed.generator", #"{"$type":"app.bsky.feed.generator","did":"did:web:own.example.com"}"#)
+            "app.bsky.feed.generator",
+            #"{"$type":"app.bsky.feed.generator","did":"did:web:own.example.com","displayName":"Own","#
+                + #""createdAt":"2025-06-15T12:00:00.000Z"}"#)
         _ = try home.call(.get, "app.bsky.feed.getFeed?feed=at://alice.home.test/app.bsky.feed.generator/\(made.rkey)")
         #expect(try home.lastRequest().claims["aud"] == "did:web:own.example.com")
     }

@@ -158,10 +158,57 @@ import XRPCHandlers
         let feed = try scene.home.call(.get, "app.bsky.feed.getTimeline").json["feed"] as? [[String: Any]]
         let posts = (feed ?? []).compactMap { $0["post"] as? [String: Any] }
         #expect(posts.count == 2)
-        #expect(posts.first?["embed"] == nil, "what a quoted post looks like only the AppView knows")
+        #expect(posts.first?["embed"] == nil, "the AppView does not say what the quoted post looks like")
         let link = posts.last?["embed"] as? [String: Any]
         #expect(link?["$type"] as? String == "app.bsky.embed.external#view")
         #expect(link?["external"] as? [String: String] == ["uri": "https://x", "title": "t", "description": "d"])
+    }
+
+    @Test func quotesAreTheAppViewsToShow() throws {
+        let scene = try Scene(.sqlite)
+        let cid = "bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm"
+        func quote(_ uri: String) -> String {
+            #"{"$type":"app.bsky.embed.record","record":{"uri":"\#(uri)","cid":"\#(cid)"}}"#
+        }
+        let other = "at://did:web:o/app.bsky.feed.post/a"
+        try scene.home.post("own", more: #","embed":\#(quote(scene.known))"#)
+        try scene.home.post("a list", more: #","embed":\#(quote("at://did:web:o/app.bsky.graph.list/a"))"#)
+        try scene.home.post(
+            "with a link",
+            more: """
+                ,"embed":{"$type":"app.bsky.embed.recordWithMedia","record":\(quote(other)),"media":\
+                {"$type":"app.bsky.embed.external","external":{"uri":"https://x","title":"t","description":"d"}}}
+                """)
+        scene.answer("app.bsky.feed.getTimeline", scene.feed())
+        func view(_ uri: String) -> String {
+            #"{"uri":"\#(uri)","cid":"c","author":{"did":"d"},"record":{"text":"t"},"embed":{"e":1},"likeCount":3}"#
+        }
+        scene.answer("app.bsky.feed.getPosts", #"{"posts":[\#(view(other)),\#(view(scene.known)),\#(view("at://x"))]}"#)
+        let feed = try scene.home.call(.get, "app.bsky.feed.getTimeline").json["feed"] as? [[String: Any]]
+        let embeds = (feed ?? []).map { ($0["post"] as? [String: Any])?["embed"] as? NSDictionary }
+        #expect(embeds.count == 3)
+        func shown(_ uri: String) -> NSDictionary {
+            [
+                "$type": "app.bsky.embed.record#view",
+                "record": [
+                    "$type": "app.bsky.embed.record#viewRecord", "uri": uri, "cid": "c", "author": ["did": "d"],
+                    "value": ["text": "t"], "embeds": [["e": 1]],
+                ] as NSDictionary,
+            ]
+        }
+        #expect(embeds.last == shown(scene.known))
+        #expect(embeds[1] == nil, "a list is not shown")
+        #expect(embeds.first??["$type"] as? String == "app.bsky.embed.recordWithMedia#view")
+        #expect(embeds.first??["record"] as? NSDictionary == shown(other))
+        #expect((embeds.first??["media"] as? NSDictionary)?["$type"] as? String == "app.bsky.embed.external#view")
+        let asked = scene.home.world.upstream.requests.filter { "\($0.url)".contains("getPosts?") }
+        #expect(asked.count == 1)
+        #expect("\(asked[0].url)".components(separatedBy: "uris=").count == 3)
+        #expect(asked[0].deadlineMilliseconds == 5_000)
+        // Where no posts are shown nobody asks.
+        scene.answer("app.bsky.actor.getProfile", #"{"did":"\#(scene.home.did)"}"#)
+        _ = try scene.home.call(.get, "app.bsky.actor.getProfile")
+        #expect(scene.home.world.upstream.requests.filter { "\($0.url)".contains("getPosts?") }.count == 1)
     }
 
     @Test func anAuthorsFeed() throws {

@@ -5,11 +5,14 @@ import Crypto
 import Foundation
 import Hosting
 import Identity
+import Lexicons
+import Mail
 import Moderation
 import Net
 import Repos
 import Storage
 import TestSupport
+import Testing
 import Web
 import XRPCHandlers
 
@@ -28,7 +31,8 @@ struct World {
     static let rotationKey = Secret([UInt8](repeating: 5, count: 32))
 
     init(
-        _ engine: Engine, limits: Bool = false, invites: Bool = false, appView: Upstream.AppView? = nil, lanes: Int = 4
+        _ engine: Engine, limits: Bool = false, invites: Bool = false, appView: Upstream.AppView? = nil, lanes: Int = 4,
+        policy: LexiconPolicy = .standard
     ) throws {
         test = try engine.migrated()
         blobs = try TestDirectory()
@@ -70,6 +74,14 @@ struct World {
                 publicURL: Bytes("https://\(Self.host)"), inviteCodeRequired: invites,
                 rotationKey: try SigningKey(algorithm: .k256, secret: Self.rotationKey)),
             clock: clock, entropy: entropy, log: log)
+        let mailSealer = try Sealer(key: Secret([UInt8](repeating: 3, count: 32)))
+        let mail = AccountMail(
+            database: database, accounts: accounts,
+            tokens: AccountTokenStore(
+                database: database, key: Secret([UInt8](repeating: 4, count: 32)), sealer: mailSealer,
+                entropy: entropy),
+            queue: MailQueue(database: database, sealer: mailSealer, entropy: entropy), host: Bytes(Self.host),
+            clock: clock, entropy: entropy)
         app = XRPCApp(
             settings: settings, clock: clock, entropy: entropy, log: log,
             limits: limits ? Limiter(BudgetStore(database)) : .unlimited, accounts: accounts,
@@ -78,8 +90,9 @@ struct World {
                 tokens: SessionTokens(key: Secret([UInt8](repeating: 7, count: 32)), service: service), clock: clock,
                 entropy: entropy),
             appPasswords: AppPasswordStore(database: database, entropy: entropy), invites: invitations,
-            preferences: PreferenceStore(database: database), keys: keys, resolver: resolver, life: life,
+            preferences: PreferenceStore(database: database), keys: keys, resolver: resolver, life: life, mail: mail,
             repos: repos, records: RecordStore(database: database), blobs: blobStore,
+            imports: try RepoImporter(repos: repos, directory: blobs.path + "/import", sizeMax: 1 << 20),
             upstream: Upstream(appView: appView, lanes: lanes) { request throws(HTTPClientError) in
                 try upstream.open(request)
             },
@@ -88,7 +101,11 @@ struct World {
             reports: ReportDesk(
                 reports: ReportStore(database: database, clock: clock), keys: keys, resolver: resolver,
                 labeler: ReportDesk.Labeler(did: Self.moderation, url: "https://mod.example.com"),
-                send: { [network] in try network.send($0) }, clock: clock, entropy: entropy, log: log))
+                send: { [network] in try network.send($0) }, clock: clock, entropy: entropy, log: log),
+            lexicons: LexiconCatalog(store: LexiconStore(database: database), policy: policy, clock: clock),
+            lexiconUpdates: LexiconUpdates(
+                store: LexiconStore(database: database), resolver: LexiconResolver(network: network.lexicons(resolver)),
+                clock: clock))
     }
 
     /// The moderation service that this server trusts.
@@ -101,6 +118,25 @@ struct World {
     }
 
     func advance(_ seconds: Int64) { moment.withLock { $0 = $0.adding(seconds: seconds) } }
+
+    struct NoMail: Error {}
+
+    /// The code of the mail of `kind` that waits for an account, as its reader finds it: on a line of its own. It is
+    /// then handed over, as the worker does. Also asks that the mail is to the account's own address.
+    func mailedCode(_ kind: String, _ did: DID) throws -> String {
+        var found: String?
+        while let mail = try app.mail.queue.claim(now: clock.now()) {
+            guard mail.account == did, mail.kind == Bytes(kind),
+                mail.recipient.bytes == (try app.accounts.find(did)?.email)
+            else { continue }
+            found = mail.text.text.split(on: 0x0A).first { $0.starts(with: "    ") }?.trimming(" ").description
+            try app.mail.queue.sent(mail, now: clock.now()) { try AccountMail.wasSent(mail, at: clock.now(), in: $0) }
+        }
+        guard let found else { throw NoMail() }
+        return found
+    }
+
+    var clock: Clock { Clock { [moment] in moment.withLock { $0 } } }
 
     /// A request as the host would make it. `headers` are in lower case.
     func request(
@@ -116,7 +152,15 @@ struct World {
             body: BytesBody(Bytes(body)))
     }
 
-    func respond(_ request: Request) -> Response { HomeResponder(app: app).respond(to: request) }
+    /// The answer, held against the method's lexicon.
+    func respond(_ request: Request) -> Response {
+        let response = HomeResponder(app: app).respond(to: request)
+        if request.path.starts(with: "/xrpc/"), request.method == .get || request.method == .post {
+            let nsid = request.path.from(6)
+            if let fault = Contract.fault(nsid, response) { Issue.record("\(nsid) \(response.status): \(fault)") }
+        }
+        return response
+    }
 
     /// A JSON call and its answer's body.
     func call(

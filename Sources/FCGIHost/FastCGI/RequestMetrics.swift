@@ -3,9 +3,7 @@ internal import Base
 /// What one worker thread counts about its requests. The lock is the thread's own but for a scrape.
 final class RequestMetrics: Sendable {
     /// Upper bounds of the duration histogram, in microseconds.
-    static let bounds: [Int] = [
-        100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000,
-    ]
+    static let bounds = DurationHistogram.bounds
     /// Routes beyond this many share the label `other`: a mistake in a responder must not fill the memory.
     static let routeCountMax = 512
 

@@ -126,7 +126,7 @@ struct Worker {
         body.end()
         // Before the end goes out: whoever has read an answer to its end finds it counted.
         exchange.record(in: state.metrics)
-        let isClean = exchange.outcome == .complete && finish(isBodyLeft: exchange.mayHaveBody)
+        let isClean = exchange.outcome == .complete && finish(isBodyLeft: exchange.mayHaveBody, keeps: wantsToKeep)
         if exchange.outcome == .broken { spoil() }
         if exchange.outcome != .complete { FCGX_Free(request, 0) }
         return isClean && wantsToKeep && !server.isDraining
@@ -135,25 +135,38 @@ struct Worker {
     /// The most of an unread body that is read and dropped so that a kept connection stays usable.
     static let drainSizeMax = 1 << 20
 
+    /// The most of an unread body that is read and dropped after the answer: more than any web server lets in. What
+    /// comes here was buffered by it, so that no slow client is waited for.
+    static let lingerSizeMax = 4 << 30
+
     /// Ends the request. False when the connection can't carry another one.
     ///
     /// libfcgi leaves an unread body in the connection, where the next FCGX_Accept_r takes it for records: a client
     /// could then write itself a second request with parameters of its choice. So the body is read to its end, or
     /// the connection is given up.
-    private func finish(isBodyLeft: Bool) -> Bool {
+    private func finish(isBodyLeft: Bool, keeps: Bool) -> Bool {
         // The answer first: the web server may send the rest of a body only while somebody reads the answer.
-        if isBodyLeft { FCGX_FFlush(request.pointee.out) }
-        let isDrained = drain()
+        if keeps, isBodyLeft { FCGX_FFlush(request.pointee.out) }
+        // Without a body there is its end to read: a connection that is closed with bytes unread is reset.
+        let isDrained = keeps || !isBodyLeft ? drain(sizeMax: Self.drainSizeMax) : false
         FCGX_FClose(request.pointee.err)
         let isWritten = FCGX_FClose(request.pointee.out) == 0
+        // nginx sends no more of a body once it has the head of an answer, and takes the answer for whole when nothing
+        // more can come. Caddy reads nothing of an answer before it has sent the whole body. Right for both is to say
+        // that nothing more comes, and to read on.
+        if !keeps, isBodyLeft {
+            shutdown(request.pointee.ipcFd, Int32(SHUT_WR))
+            _ = drain(sizeMax: Self.lingerSizeMax)
+        }
         FCGX_Free(request, 0)
         return isDrained && isWritten
     }
 
-    private func drain() -> Bool {
+    /// Reads and drops the rest of the body. False when there is more of it, or when it breaks off.
+    private func drain(sizeMax: Int) -> Bool {
         var total = 0
         return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 16_384) { buffer in
-            while total < Self.drainSizeMax {
+            while total < sizeMax {
                 let count = Int(FCGX_GetStr(buffer.baseAddress, Int32(buffer.count), request.pointee.in))
                 total = total &+ count
                 if count < buffer.count { return FCGX_GetError(request.pointee.in) == 0 }

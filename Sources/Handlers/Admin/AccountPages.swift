@@ -18,6 +18,11 @@ enum AccountPages {
             try call.app.administration.setTakedown(form["lift"] == nil, of: .account(account.did), by: .admin)
             return path(account.did)
         },
+        .action("/admin/accounts/{did}/suspension") { call, form in
+            let account = try account(call)
+            try call.app.administration.setSuspension(form["lift"] == nil, of: account.did, by: .admin)
+            return path(account.did)
+        },
     ]
 
     static func path(state: AccountState) -> Bytes { AdminTab.accounts.path + "?state=" + Bytes(state.rawValue) }
@@ -92,6 +97,7 @@ enum AccountPages {
         html.element("h2") { $0.text(account.shownHandle.bytes) }
         let repository = try call.app.repos.state(of: account.did)
         let counts = try call.app.repos.counts(of: account.did)
+        let use = try call.app.repos.storageUse(of: account.did)
         html.element("dl", ["class": "facts"]) { html in
             html.fact("State") { $0.state(account.state) }
             html.fact("DID") { html in html.element("code") { $0.text(account.did.bytes) } }
@@ -105,7 +111,27 @@ enum AccountPages {
             if account.deleteAfter != nil { html.fact("To be deleted after") { $0.time(account.deleteAfter) } }
             html.fact("Records") { $0.text("\(counts.records)") }
             html.fact("Blobs") { $0.text("\(counts.importedBlobs) of \(counts.expectedBlobs) that records name") }
+            html.fact("Storage") { html in
+                html.text(
+                    "\(ByteCount.words(use.bytes)): records \(ByteCount.words(use.recordBytes)), "
+                        + "blobs \(ByteCount.words(use.blobBytes))")
+            }
             html.fact("Commit") { html in html.element("code") { $0.text(repository.rev.bytes) } }
+        }
+        html.element("h2") { $0.raw("Suspension") }
+        let isOut = account.state == .suspended
+        html.element("p") { html in
+            html.raw(
+                isOut
+                    ? "The account is suspended: nobody can read it until that is lifted."
+                    : "A suspension is for a time: as a takedown, but sessions go on once it is lifted.")
+        }
+        html.form(to: path(account.did) + "/suspension", call, class: "actions") { html in
+            if isOut {
+                html.button("Lift the suspension", class: "quiet", name: "lift", value: "yes")
+            } else {
+                html.button("Suspend", class: "danger")
+            }
         }
         html.element("h2") { $0.raw("Takedown") }
         let isDown = account.state == .takenDown

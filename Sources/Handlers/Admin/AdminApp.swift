@@ -1,6 +1,9 @@
 public import Accounts
 public import Base
 public import Hosting
+public import Mail
+public import Moderation
+public import Relays
 public import Repos
 public import Web
 
@@ -17,11 +20,15 @@ public struct AdminApp: Sendable {
     public let administration: Administration
     public let repos: RepoStore
     public let events: EventStore
+    public let mail: MailQueue
+    public let reports: ReportStore
+    public let acts: AdminLog
+    public let crawlers: CrawlerStore
 
     public init(
         settings: AdminSettings, clock: Clock, log: Log, budgets: BudgetStore?, sessions: AdminSessionStore,
         accounts: AccountStore, invites: InviteStore, administration: Administration, repos: RepoStore,
-        events: EventStore
+        events: EventStore, mail: MailQueue, reports: ReportStore, acts: AdminLog, crawlers: CrawlerStore
     ) {
         self.settings = settings
         self.clock = clock
@@ -33,6 +40,10 @@ public struct AdminApp: Sendable {
         self.administration = administration
         self.repos = repos
         self.events = events
+        self.mail = mail
+        self.reports = reports
+        self.acts = acts
+        self.crawlers = crawlers
     }
 }
 
@@ -42,10 +53,13 @@ public struct AdminSettings: Sendable {
     /// The service's host: the pages answer there and nowhere else, never on a handle's host.
     public var host: Bytes
     public var inviteCodeRequired: Bool
+    /// Whether there is a mail server.
+    public var sendsMail: Bool
 
-    public init(version: Bytes, host: Bytes, inviteCodeRequired: Bool) {
+    public init(version: Bytes, host: Bytes, inviteCodeRequired: Bool, sendsMail: Bool) {
         self.version = version
         self.host = host
         self.inviteCodeRequired = inviteCodeRequired
+        self.sendsMail = sendsMail
     }
 }

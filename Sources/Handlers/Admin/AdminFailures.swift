@@ -4,6 +4,7 @@ internal import Accounts
 internal import Base
 internal import Hosting
 internal import Identity
+internal import Moderation
 internal import Repos
 internal import Web
 
@@ -22,6 +23,7 @@ enum AdminFailures {
         case let error as any Reportable: error.failure
         case AccountError.notFound, RepoError.repoNotFound:
             Failure(.notFound, "NotFound", "There is no such account here any more.")
+        case ModerationError.reportNotFound: Failure(.notFound, "NotFound", "There is no such report.")
         case let error as IdentityError:
             Failure(.upstream, "UpstreamFailure", "The identity's directory or host did not do it: \(error).")
         default: Failure(.internal, "InternalServerError", "Something went wrong on this server.")

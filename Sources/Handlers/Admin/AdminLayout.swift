@@ -4,13 +4,17 @@ internal import Web
 
 /// The parts of the pages, in the order of the navigation.
 enum AdminTab: CaseIterable {
-    case overview, accounts, invites
+    case overview, accounts, reports, invites, mail, network, log
 
     var title: StaticString {
         switch self {
         case .overview: "Overview"
         case .accounts: "Accounts"
+        case .reports: "Reports"
         case .invites: "Invites"
+        case .mail: "Mail"
+        case .network: "Network"
+        case .log: "Log"
         }
     }
 
@@ -18,7 +22,11 @@ enum AdminTab: CaseIterable {
         switch self {
         case .overview: "/admin"
         case .accounts: "/admin/accounts"
+        case .reports: "/admin/reports"
         case .invites: "/admin/invites"
+        case .mail: "/admin/mail"
+        case .network: "/admin/network"
+        case .log: "/admin/log"
         }
     }
 }

@@ -10,7 +10,8 @@ public struct AdminResponder: Sendable {
     public init(app: AdminApp) {
         self.app = app
         let endpoints =
-            SignInPages.endpoints + OverviewPage.endpoints + AccountPages.endpoints + InvitePages.endpoints
+            SignInPages.endpoints + OverviewPage.endpoints + AccountPages.endpoints + ReportPages.endpoints
+            + InvitePages.endpoints + MailPages.endpoints + NetworkPages.endpoints + LogPage.endpoints
         router = Router(
             endpoints.map { endpoint in
                 Route(endpoint.method, endpoint.pattern) { request, values in

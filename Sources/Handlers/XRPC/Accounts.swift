@@ -16,7 +16,7 @@ extension XRPCResponder {
 extension Fields {
     /// A handle, with the error that the lexicons have for it.
     func handle(_ name: StaticString) throws(Failure) -> Handle {
-        guard let handle = Handle(try text(name)) else {
+        guard let handle = Handle(try anyText(name)) else {
             throw Failure(.invalid, "InvalidHandle", wrong(name, "must be a valid handle").message)
         }
         return handle
@@ -28,6 +28,7 @@ struct CreateAccount: Method {
     static let nsid: Bytes = "com.atproto.server.createAccount"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.serviceIfGiven(nsid)
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let request: AccountRequest
@@ -40,7 +41,7 @@ struct CreateAccount: Method {
             }
             request = AccountRequest(
                 handle: try fields.handle("handle"), email: try fields.optionalText("email"),
-                password: try fields.optionalText("password"),
+                password: try fields.optionalAnyText("password"),
                 inviteCode: try fields.optionalText("inviteCode", sizeMax: InviteStore.codeSizeMax),
                 did: try fields.optional("did"), recoveryKey: recoveryKey)
             // For servers that ask for a telephone; read so that their types are checked.
@@ -84,6 +85,7 @@ struct ActivateAccount: Method {
     static let nsid: Bytes = "com.atproto.server.activateAccount"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.full, even: .deactivated)
+    static let scope = OAuthRule.refused
 
     static func run(_ call: Call<Self>) throws -> NoOutput {
         try call.app.life.activate(call.caller.did)
@@ -96,6 +98,7 @@ struct DeactivateAccount: Method {
     static let nsid: Bytes = "com.atproto.server.deactivateAccount"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.full, even: [.deactivated, .takenDown])
+    static let scope = OAuthRule.refused
 
     struct Input: XRPCInput {
         let deleteAfter: Timestamp?
@@ -117,6 +120,7 @@ struct CheckAccountStatus: Method {
     static let nsid: Bytes = "com.atproto.server.checkAccountStatus"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.any
 
     struct Output: XRPCOutput {
         let isActive: Bool
@@ -154,6 +158,7 @@ struct ReserveSigningKey: Method {
     static let nsid: Bytes = "com.atproto.server.reserveSigningKey"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let did: DID?

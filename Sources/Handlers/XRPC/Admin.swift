@@ -22,15 +22,6 @@ extension Failure {
     static let noAccount = noSubject("Account not found")
 }
 
-extension Fields {
-    /// Words that an administrator or a reporter wrote. A NUL is no text to every database.
-    func words(_ name: StaticString, sizeMax: Int) throws(Failure) -> Bytes? {
-        guard let text = try optionalText(name, sizeMax: sizeMax) else { return nil }
-        guard !text.contains(0) else { throw wrong(name, "must not contain NUL") }
-        return text
-    }
-}
-
 extension XRPCApp {
     /// The account that an administrator names. Throws `NotFound`, which is about the request and not its sender.
     func subject(_ identifier: ATIdentifier) throws -> Account {
@@ -80,6 +71,7 @@ struct GetAccountInfo: Method {
     static let nsid: Bytes = "com.atproto.admin.getAccountInfo"
     static let kind = MethodKind.query
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
     typealias Input = RepoParameters
 
     static func run(_ call: Call<Self>) throws -> AccountView {
@@ -93,6 +85,7 @@ struct GetAccountInfos: Method {
     static let nsid: Bytes = "com.atproto.admin.getAccountInfos"
     static let kind = MethodKind.query
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let dids: [DID]
@@ -125,6 +118,7 @@ struct SearchAccounts: Method {
     static let nsid: Bytes = "com.atproto.admin.searchAccounts"
     static let kind = MethodKind.query
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let email: Bytes?
@@ -132,7 +126,7 @@ struct SearchAccounts: Method {
         let limit: Int
 
         init(_ fields: Fields) throws(Failure) {
-            email = try fields.words("email", sizeMax: Email.sizeMax)
+            email = try fields.optionalText("email", sizeMax: MailAddress.sizeMax)
             cursor = try fields.optionalText("cursor")
             limit = try fields.integer("limit", in: 1...100, default: 50)
         }
@@ -171,6 +165,7 @@ struct GetInviteCodes: Method {
     static let nsid: Bytes = "com.atproto.admin.getInviteCodes"
     static let kind = MethodKind.query
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let order: InviteOrder
@@ -225,6 +220,7 @@ struct DisableInviteCodes: Method {
     static let nsid: Bytes = "com.atproto.admin.disableInviteCodes"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let codes: [Bytes]
@@ -256,7 +252,7 @@ struct InvitePermission: XRPCInput, Sendable {
 
     init(_ fields: Fields) throws(Failure) {
         account = try fields.required("account")
-        note = try fields.words("note", sizeMax: AccountStore.noteSizeMax)
+        note = try fields.optionalText("note", sizeMax: AccountStore.noteSizeMax)
     }
 }
 
@@ -265,6 +261,7 @@ struct EnableAccountInvites: Method {
     static let nsid: Bytes = "com.atproto.admin.enableAccountInvites"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
     typealias Input = InvitePermission
 
     static func run(_ call: Call<Self>) throws -> NoOutput {
@@ -280,6 +277,7 @@ struct DisableAccountInvites: Method {
     static let nsid: Bytes = "com.atproto.admin.disableAccountInvites"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
     typealias Input = InvitePermission
 
     static func run(_ call: Call<Self>) throws -> NoOutput {
@@ -297,6 +295,7 @@ struct UpdateAccountHandle: Method {
     static let nsid: Bytes = "com.atproto.admin.updateAccountHandle"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let did: DID
@@ -320,6 +319,7 @@ struct UpdateAccountEmail: Method {
     static let nsid: Bytes = "com.atproto.admin.updateAccountEmail"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let account: ATIdentifier
@@ -343,6 +343,7 @@ struct UpdateAccountPassword: Method {
     static let nsid: Bytes = "com.atproto.admin.updateAccountPassword"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let did: DID
@@ -350,7 +351,7 @@ struct UpdateAccountPassword: Method {
 
         init(_ fields: Fields) throws(Failure) {
             did = try fields.required("did")
-            password = try fields.text("password")
+            password = try fields.anyText("password")
         }
     }
 
@@ -366,6 +367,7 @@ struct UpdateAccountSigningKey: Method {
     static let nsid: Bytes = "com.atproto.admin.updateAccountSigningKey"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let did: DID
@@ -391,6 +393,7 @@ struct AdminDeleteAccount: Method {
     static let nsid: Bytes = "com.atproto.admin.deleteAccount"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
     typealias Input = RepoParameters
 
     static func run(_ call: Call<Self>) throws -> NoOutput {
@@ -405,6 +408,7 @@ struct RevokeAccountCredentials: Method {
     static let nsid: Bytes = "com.atproto.temp.revokeAccountCredentials"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let account: ATIdentifier
@@ -424,11 +428,12 @@ struct AddReservedHandle: Method {
     static let nsid: Bytes = "com.atproto.temp.addReservedHandle"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let handle: Bytes
 
-        init(_ fields: Fields) throws(Failure) { handle = try fields.text("handle", sizeMax: HandlePolicy.sizeMax) }
+        init(_ fields: Fields) throws(Failure) { handle = try fields.anyText("handle", sizeMax: HandlePolicy.sizeMax) }
     }
 
     /// An empty object.

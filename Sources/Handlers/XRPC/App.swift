@@ -3,8 +3,10 @@ public import Accounts
 public import Base
 public import Hosting
 public import Identity
+public import Lexicons
 public import Moderation
 public import Repos
+public import Web
 
 /// What the XRPC methods work on. Made once, at start; a new domain adds its stores here.
 public struct XRPCApp: Sendable {
@@ -23,9 +25,13 @@ public struct XRPCApp: Sendable {
     public let resolver: Resolver
     public let handlePolicy: HandlePolicy
     public let life: AccountLife
+    public let mail: AccountMail
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
+    public let imports: RepoImporter
+    public let lexicons: LexiconCatalog
+    public let lexiconUpdates: LexiconUpdates
     public let upstream: Upstream
     public let takedowns: TakedownStore
     public let labels: LabelStore
@@ -35,9 +41,10 @@ public struct XRPCApp: Sendable {
     public init(
         settings: XRPCSettings, clock: Clock, entropy: Entropy, log: Log, limits: Limiter, accounts: AccountStore,
         sessions: SessionStore, appPasswords: AppPasswordStore, invites: InviteStore, preferences: PreferenceStore,
-        keys: KeyStore, resolver: Resolver, life: AccountLife, repos: RepoStore, records: RecordStore,
-        blobs: BlobStore, upstream: Upstream, takedowns: TakedownStore, labels: LabelStore,
-        administration: Administration, reports: ReportDesk
+        keys: KeyStore, resolver: Resolver, life: AccountLife, mail: AccountMail, repos: RepoStore,
+        records: RecordStore, blobs: BlobStore, imports: RepoImporter, upstream: Upstream, takedowns: TakedownStore,
+        labels: LabelStore, administration: Administration, reports: ReportDesk, lexicons: LexiconCatalog,
+        lexiconUpdates: LexiconUpdates
     ) {
         self.settings = settings
         self.clock = clock
@@ -52,9 +59,13 @@ public struct XRPCApp: Sendable {
         self.keys = keys
         self.resolver = resolver
         self.life = life
+        self.mail = mail
         self.repos = repos
         self.records = records
         self.blobs = blobs
+        self.imports = imports
+        self.lexicons = lexicons
+        self.lexiconUpdates = lexiconUpdates
         self.upstream = upstream
         self.takedowns = takedowns
         self.labels = labels
@@ -80,6 +91,8 @@ public struct XRPCSettings: Sendable {
     /// The web server's internal location of the blobs' directory, ending in `/`: it then sends the files itself.
     /// Without one the bytes pass through the responder.
     public var blobInternalPath: Bytes?
+    /// The same for the directory of kept repositories.
+    public var archiveInternalPath: Bytes?
     public var privacyPolicyURL: Bytes?
     public var termsOfServiceURL: Bytes?
     public var contactEmail: Bytes?

@@ -13,6 +13,7 @@ struct CreateAppPassword: Method {
     static let nsid: Bytes = "com.atproto.server.createAppPassword"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.full, even: .deactivated)
+    static let scope = OAuthRule.refused
 
     struct Input: XRPCInput {
         let name: Bytes
@@ -50,6 +51,7 @@ struct ListAppPasswords: Method {
     static let nsid: Bytes = "com.atproto.server.listAppPasswords"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.refused
 
     struct Output: XRPCOutput {
         let passwords: [AppPassword]
@@ -79,6 +81,7 @@ struct RevokeAppPassword: Method {
     static let nsid: Bytes = "com.atproto.server.revokeAppPassword"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.refused
 
     struct Input: XRPCInput {
         let name: Bytes

@@ -1,5 +1,6 @@
 internal import ATProto
 internal import Base
+internal import Lexicons
 internal import Repos
 internal import Web
 
@@ -7,7 +8,9 @@ internal import Web
 struct ApplyWrites: Method {
     static let nsid: Bytes = "com.atproto.repo.applyWrites"
     static let kind = MethodKind.procedure
-    static let access = XRPCAccess.account(.any)
+    static let access = XRPCAccess.writer(.any)
+    static let paysInRun = true
+    static let scope = OAuthRule.eachWrite
     static let body = BodyRule.record
 
     struct Input: XRPCInput {
@@ -42,9 +45,9 @@ struct ApplyWrites: Method {
             let collection: NSID = try fields.required("collection")
             switch type {
             case ApplyWrites.nsid + "#create":
-                self = .create(collection, try fields.optional("rkey"), try fields.value("value"))
+                self = .create(collection, try fields.optional("rkey"), try fields.record("value"))
             case ApplyWrites.nsid + "#update":
-                self = .update(RepoPath(collection, try fields.required("rkey")), try fields.value("value"))
+                self = .update(RepoPath(collection, try fields.required("rkey")), try fields.record("value"))
             case ApplyWrites.nsid + "#delete":
                 self = .delete(RepoPath(collection, try fields.required("rkey")))
             default: throw fields.wrong("$type", "must be #create, #update or #delete of \(ApplyWrites.nsid)")
@@ -65,7 +68,7 @@ struct ApplyWrites: Method {
             let type: StaticString
             let uri: ATURI
             let cid: CID?
-            let validation: RecordCheck.Outcome
+            let validation: LexiconCatalog.Outcome
         }
 
         let commit: CommitInfo?
@@ -96,7 +99,7 @@ struct ApplyWrites: Method {
     }
 
     static func run(_ call: Call<Self>) throws -> Output {
-        let grant = try call.caller.grant(call.input.repo)
+        let grant = try call.caller.grant(call.input.repo, call.app)
         var writes: [RecordWrite] = []
         var results: [Output.Result] = []
         for write in call.input.writes {
@@ -104,7 +107,7 @@ struct ApplyWrites: Method {
             writes.append(prepared)
             results.append(result)
         }
-        let outcome = try call.app.apply(writes, grant, expecting: call.input.swapCommit)
+        let outcome = try call.app.apply(writes, grant, expecting: call.input.swapCommit, call.bill)
         return Output(commit: outcome.commit, results: results)
     }
 
@@ -119,13 +122,13 @@ struct ApplyWrites: Method {
                 type: "#deleteResult", uri: ATURI(grant.did, gone), cid: nil, validation: .skipped)
             return (RecordWrite(gone, .delete), result)
         case .create(let collection, let rkey, let record):
-            path = RepoPath(collection, rkey ?? call.app.repos.newRecordKey())
+            path = try call.app.path(collection, rkey)
             value = record
         case .update(let place, let record):
             path = place
             value = record
         }
-        let validation = try RecordCheck.check(value, in: path.collection, asked: call.input.validate)
+        let validation = try call.app.lexicons.check(value, at: path, asked: call.input.validate)
         let record = try RecordBlock(path, value)
         var isCreation = false
         if case .create = write { isCreation = true }

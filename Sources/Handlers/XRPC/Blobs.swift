@@ -5,8 +5,8 @@ internal import Web
 
 extension XRPCResponder {
     static let blobs: [XRPCRoute] = [
-        XRPCRoute(UploadBlob.self), XRPCRoute(ListMissingBlobs.self), XRPCRoute(GetBlob.self),
-        XRPCRoute(ListBlobs.self),
+        XRPCRoute(ImportRepo.self), XRPCRoute(UploadBlob.self), XRPCRoute(ListMissingBlobs.self),
+        XRPCRoute(GetBlob.self), XRPCRoute(ListBlobs.self),
     ]
 }
 
@@ -14,7 +14,9 @@ extension XRPCResponder {
 struct UploadBlob: Method {
     static let nsid: Bytes = "com.atproto.repo.uploadBlob"
     static let kind = MethodKind.procedure
-    static let access = XRPCAccess.account(.any, even: .deactivated)
+    /// A service too, in the account's name: that is how processed video comes back.
+    static let access = XRPCAccess.accountOrService(.any, even: .deactivated, method: nsid)
+    static let scope = OAuthRule.blob
     static let body = BodyRule.stream
 
     /// Bytes that are read at once.
@@ -66,6 +68,7 @@ struct ListMissingBlobs: Method {
     static let nsid: Bytes = "com.atproto.repo.listMissingBlobs"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let limit: Int
@@ -110,6 +113,7 @@ struct GetBlob: Method {
     static let nsid: Bytes = "com.atproto.sync.getBlob"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID
@@ -127,6 +131,7 @@ struct GetBlob: Method {
         guard let blob = try call.app.blobs.find(input.cid, of: input.did) else {
             throw Failure(.notFound, "BlobNotFound", "Blob not found")
         }
+        if call.request.method != .head { call.app.blobs.bytesSent.add(blob.size) }
         return response(blob, call.app)
     }
 
@@ -158,6 +163,7 @@ struct ListBlobs: Method {
     static let nsid: Bytes = "com.atproto.sync.listBlobs"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID

@@ -13,24 +13,44 @@ public struct AccountCaller: Sendable {
     public var did: DID { account.did }
 
     /// Leave to write to `repo`, which must be the caller's own: what every method that writes asks first.
-    public func grant(_ repo: ATIdentifier) throws(Failure) -> WriteGrant {
+    public func grant(_ repo: ATIdentifier) throws -> WriteGrant {
+        try WriteGrant.own(repo, of: account.did) { account.handle }
+    }
+}
+
+/// The bearer of a session token of an account that was not looked up: whether it is there and active is said by the
+/// transaction that writes to its repository, which has to look anyway.
+///
+/// A call that fails for any reason fails for the account's own reason first (`XRPCAccess.settle`).
+public struct WritingCaller: Sendable {
+    public let did: DID
+    public let scope: SessionScope
+
+    /// Leave to write to `repo`, which must be the caller's own.
+    func grant(_ repo: ATIdentifier, _ app: XRPCApp) throws -> WriteGrant {
+        try WriteGrant.own(repo, of: did) { try app.accounts.find(did)?.handle }
+    }
+}
+
+/// Proof that the caller may write to the repository of `did`. Only a caller makes one.
+public struct WriteGrant: Sendable {
+    public let did: DID
+
+    fileprivate static func own(
+        _ repo: ATIdentifier, of did: DID, handle: () throws -> Handle?
+    ) throws -> WriteGrant {
         let isOwn =
             switch repo {
-            case .did(let did): did == account.did
-            case .handle(let handle): handle == account.handle
+            case .did(let named): named == did
+            case .handle(let named): try handle() == named
             }
         guard isOwn else {
             throw Failure(.unauthenticated, "AuthenticationRequired", "You can only write to your own repository")
         }
-        return WriteGrant(did: account.did)
+        return WriteGrant(did: did)
     }
-}
 
-/// Proof that the caller may write to the repository of `did`. Only `AccountCaller.grant` makes one.
-public struct WriteGrant: Sendable {
-    public let did: DID
-
-    fileprivate init(did: DID) { self.did = did }
+    private init(did: DID) { self.did = did }
 }
 
 /// Who reads: owners and administrators see what others don't.
@@ -96,8 +116,7 @@ extension XRPCAccess where Caller == AccountCaller {
     /// A signed-in account. Only active ones, unless `even` says otherwise.
     public static func account(_ kind: SessionKind, even inactive: InactiveAccounts = []) -> XRPCAccess {
         XRPCAccess(rule: "account(\(kind)\(inactive.words))") { request, app in
-            let token = try Credentials.bearer(request)
-            let (did, scope) = try app.sessions.tokens.readAccess(token, now: app.clock.now())
+            let (did, scope) = try Credentials.session(request, app)
             guard kind.includes(scope) || (scope == .takenDown && inactive.contains(.takenDown)) else {
                 throw Failure.badScope
             }
@@ -111,6 +130,20 @@ extension XRPCAccess where Caller == AccountCaller {
     }
 }
 
+extension XRPCAccess where Caller == WritingCaller {
+    /// A signed-in active account that writes to its repository. For methods whose every effect is in a transaction
+    /// that throws when the repository is not active.
+    static func writer(_ kind: SessionKind) -> XRPCAccess {
+        XRPCAccess(
+            rule: "account(\(kind))",
+            check: { request, app in
+                let (did, scope) = try Credentials.session(request, app)
+                guard kind.includes(scope) else { throw Failure.badScope }
+                return WritingCaller(did: did, scope: scope)
+            }, settle: { caller, app in _ = try Credentials.account(caller.did, even: [], app) })
+    }
+}
+
 extension XRPCAccess where Caller == Viewer {
     /// Anyone; what they see depends on who they are.
     public static var viewer: XRPCAccess {
@@ -120,8 +153,7 @@ extension XRPCAccess where Caller == Viewer {
                 try Credentials.checkAdmin(header, app)
                 return .admin
             }
-            let token = try Credentials.bearer(request)
-            let (did, scope) = try app.sessions.tokens.readAccess(token, now: app.clock.now())
+            let (did, scope) = try Credentials.session(request, app)
             // A taken down account may take its data away.
             guard SessionKind.any.includes(scope) || scope == .takenDown else { throw Failure.badScope }
             return .account(did)
@@ -194,6 +226,11 @@ enum Credentials {
         let token = header.from(scheme.count + 1)
         guard !token.isEmpty, !token.contains(0x20) else { throw .invalidToken("Malformed authorization header") }
         return token
+    }
+
+    /// Whose access token the request brings.
+    static func session(_ request: Request, _ app: XRPCApp) throws -> (did: DID, scope: SessionScope) {
+        try app.sessions.tokens.readAccess(try bearer(request), now: app.clock.now())
     }
 
     /// Throws unless `header` is `Basic` with `admin` and the password of the settings (RFC 7617).

@@ -69,6 +69,9 @@ extension SessionError: XRPCReportable {
             Failure(
                 .unauthenticated, "AuthenticationRequired", "Password too long. Consider resetting your password.")
         case .takenDown: .accountTakedown
+        case .authFactorRequired:
+            Failure(
+                .unauthenticated, "AuthFactorTokenRequired", "A sign in code has been sent to your email address")
         case .revoked: Failure(.invalid, "ExpiredToken", "Token has been revoked")
         }
     }
@@ -97,6 +100,15 @@ extension AccountError: XRPCReportable {
         case .passwordTooShort:
             Failure(.invalid, "InvalidPassword", "Password too short. Min: \(AccountStore.passwordSizeMin) bytes")
         case .passwordHasNUL: Failure(.invalid, "InvalidPassword", "Password must not contain NUL")
+        }
+    }
+}
+
+extension AccountTokenError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .invalid: .invalidToken("Token is invalid")
+        case .expired: Failure(.invalid, "ExpiredToken", "Token is expired")
         }
     }
 }
@@ -160,6 +172,26 @@ extension HostingError: XRPCReportable {
                 "DID document verification method does not match expected signing key")
         case .notPointedHere(.rotationKey):
             Failure(.invalid, "IncompatibleDidDoc", "Server rotation key not included in PLC DID data")
+        case .noEmail: .invalidRequest("account does not have an email address")
+        case .otherEmail: Failure(.invalid, "InvalidEmail", "invalid email")
+        case .tokenRequired: Failure(.invalid, "TokenRequired", "confirmation token required")
+        case .emailNotConfirmed: .invalidRequest("Confirm the email address before you turn on codes at sign-in")
+        case .unfitOperation(let fault): .invalidRequest(fault.words)
+        }
+    }
+}
+
+extension HostingError.OperationFault {
+    /// The reference's words (specs/pds.md §7 row 90).
+    fileprivate var words: String {
+        switch self {
+        case .notSigned: "This is no signed PLC operation"
+        case .rotationKey: "Rotation keys do not include server's rotation key"
+        case .serviceType: "Incorrect type on atproto_pds service"
+        case .serviceEndpoint: "Incorrect endpoint on atproto_pds service"
+        case .signingKey: "Incorrect signing key"
+        case .handle: "Incorrect handle in alsoKnownAs"
+        case .refused: "The PLC directory refused the operation"
         }
     }
 }
@@ -178,6 +210,7 @@ extension IdentityError: XRPCReportable {
         switch self {
         case .unsupportedDID(let did): Failure(.invalid, "InvalidDid", "Unsupported DID: \(did)")
         case .notFound(let did): Failure(.notFound, "DidNotFound", "Could not find \(did)")
+        case .tombstoned: .invalidRequest("Did is tombstoned")
         case .handleNotFound: Failure(.notFound, "HandleNotFound", "Unable to resolve handle")
         case .unreachable: Failure(.upstream, "UpstreamFailure", "Could not reach the identity's host or directory")
         case .invalidDocument(let fault):

@@ -60,13 +60,25 @@ public struct Fields {
         return .some(try convert(raw, name))
     }
 
-    /// Required text of at most `sizeMax` bytes.
+    /// Required text of at most `sizeMax` bytes, without NUL: no database stores one in a text.
     public func text(_ name: StaticString, sizeMax: Int = textSizeMax) throws(Failure) -> Bytes {
         guard let text = try optionalText(name, sizeMax: sizeMax) else { throw missing(name) }
         return text
     }
 
     public func optionalText(_ name: StaticString, sizeMax: Int = textSizeMax) throws(Failure) -> Bytes? {
+        guard let text = try optionalAnyText(name, sizeMax: sizeMax) else { return nil }
+        guard !text.contains(0) else { throw wrong(name, "must not contain NUL") }
+        return text
+    }
+
+    /// The same for what is judged elsewhere and never reaches a database as it came (a password, a handle): with NUL.
+    func anyText(_ name: StaticString, sizeMax: Int = textSizeMax) throws(Failure) -> Bytes {
+        guard let text = try optionalAnyText(name, sizeMax: sizeMax) else { throw missing(name) }
+        return text
+    }
+
+    func optionalAnyText(_ name: StaticString, sizeMax: Int = textSizeMax) throws(Failure) -> Bytes? {
         guard let raw = try raw(name) else { return nil }
         guard let text = raw.text else { throw wrong(name, "must be a string") }
         guard text.count <= sizeMax else { throw wrong(name, "must not be longer than \(sizeMax) bytes") }
@@ -120,6 +132,24 @@ public struct Fields {
     public func value(_ name: StaticString) throws(Failure) -> Value {
         guard let raw = try raw(name) else { throw missing(name) }
         return raw
+    }
+
+    /// A required object of any kind: a record.
+    public func record(_ name: StaticString) throws(Failure) -> Value {
+        let raw = try value(name)
+        guard case .map = raw else { throw wrong(name, "must be an object") }
+        return raw
+    }
+
+    /// The objects of a required array, each of which says its `$type`.
+    public func unions(_ name: StaticString, countMax: Int = itemCountMax) throws(Failure) -> [Value] {
+        guard let raws = try items(name, countMax: countMax) else { throw missing(name) }
+        for (index, raw) in raws.enumerated() {
+            guard case .map = raw, raw["$type"]?.text != nil else {
+                throw wrong(name, index: index, "must be an object which includes the \"$type\" property")
+            }
+        }
+        return raws
     }
 
     public func optionalValue(_ name: StaticString) throws(Failure) -> Value? { try raw(name) }

@@ -91,12 +91,12 @@ struct Forwarding {
         default: break
         }
         var call = try call(caller, at: try UpstreamTarget.of(request, method: method, app))
-        guard request.method == .get, let munge = ReadAfterWrite.methods[method] else {
+        guard request.method == .get, let mending = ReadAfterWrite.methods[method] else {
             return try response(to: call, lane)
         }
         // What may have to be read here must come as it is: nothing is decompressed.
         call.headers = headers(readable: true)
-        return try ReadAfterWrite(forwarding: self, caller: caller, munge: munge).response(to: call, lane)
+        return try ReadAfterWrite(forwarding: self, caller: caller, mending: mending).response(to: call, lane)
     }
 
     private func enter() throws -> Lanes.Lane {

@@ -57,6 +57,7 @@ struct ResolveHandle: Method {
     static let nsid: Bytes = "com.atproto.identity.resolveHandle"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let handle: Handle
@@ -84,6 +85,7 @@ struct ResolveDid: Method {
     static let nsid: Bytes = "com.atproto.identity.resolveDid"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let did: DID
@@ -144,6 +146,7 @@ struct ResolveIdentity: Method {
     static let nsid: Bytes = "com.atproto.identity.resolveIdentity"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let identifier: ATIdentifier
@@ -164,6 +167,7 @@ struct RefreshIdentity: Method {
     static let nsid: Bytes = "com.atproto.identity.refreshIdentity"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     typealias Input = ResolveIdentity.Input
 
@@ -181,6 +185,7 @@ struct UpdateHandle: Method {
     static let nsid: Bytes = "com.atproto.identity.updateHandle"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.any)
+    static let scope = OAuthRule.identity(.handle)
 
     struct Input: XRPCInput {
         let handle: Handle
@@ -202,6 +207,7 @@ struct GetRecommendedDidCredentials: Method {
     static let nsid: Bytes = "com.atproto.identity.getRecommendedDidCredentials"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.any
 
     struct Output: XRPCOutput {
         let isPLC: Bool

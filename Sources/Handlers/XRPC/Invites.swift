@@ -14,6 +14,7 @@ struct CreateInviteCode: Method {
     static let nsid: Bytes = "com.atproto.server.createInviteCode"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let useCount: Int
@@ -48,6 +49,7 @@ struct CreateInviteCodes: Method {
     static let nsid: Bytes = "com.atproto.server.createInviteCodes"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.admin
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let codeCount: Int
@@ -97,6 +99,7 @@ struct GetAccountInviteCodes: Method {
     static let nsid: Bytes = "com.atproto.server.getAccountInviteCodes"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.full)
+    static let scope = OAuthRule.refused
 
     struct Input: XRPCInput {
         let includeUsed: Bool

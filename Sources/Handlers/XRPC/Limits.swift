@@ -16,6 +16,32 @@ extension RateLimit {
     static let reserveSigningKey = [RateLimit("reserveSigningKey-5min", points: 100, seconds: 300)]
     /// Resolving makes this server ask others: a stranger must not use it as a hammer.
     static let resolve = [RateLimit("resolve-5min", points: 1_500, seconds: 300)]
+    /// Each may cost a minute of work and twice its size on the disk.
+    static let importRepo = [
+        RateLimit("importRepo-hour", points: 20, seconds: 3_600),
+        RateLimit("importRepo-day", points: 60, seconds: 86_400),
+    ]
+    /// A mail to the caller's own address, of each kind.
+    static let requestEmailConfirmation = mailed("requestEmailConfirmation-hour", "requestEmailConfirmation-day")
+    static let requestEmailUpdate = mailed("requestEmailUpdate-hour", "requestEmailUpdate-day")
+    static let requestAccountDelete = mailed("requestAccountDelete-hour", "requestAccountDelete-day")
+    static let requestPlcOperationSignature = mailed(
+        "requestPlcOperationSignature-hour", "requestPlcOperationSignature-day")
+    /// Whoever knows the password has codes mailed: more than a person needs, too few to fill a mailbox.
+    static let signInCode = [
+        RateLimit("signInCode-hour", points: 10, seconds: 3_600),
+        RateLimit("signInCode-day", points: 30, seconds: 86_400),
+    ]
+    static let requestPasswordReset = [
+        RateLimit("requestPasswordReset-hour", points: 15, seconds: 3_600),
+        RateLimit("requestPasswordReset-day", points: 50, seconds: 86_400),
+    ]
+    static let resetPassword = [RateLimit("resetPassword-5min", points: 50, seconds: 300)]
+    static let deleteAccount = [RateLimit("deleteAccount-5min", points: 50, seconds: 300)]
+    /// As many guesses at one account's password as signing in allows from one address, from all addresses.
+    static let deleteAccountGuesses = [RateLimit("deleteAccountGuesses-5min", points: 30, seconds: 300)]
+    /// Each asks the directory, which has limits of its own.
+    static let submitPlcOperation = [RateLimit("submitPlcOperation-5min", points: 30, seconds: 300)]
     /// A look into who has an account here, by name.
     static let checkHandle = [RateLimit("checkHandle-5min", points: 500, seconds: 300)]
     /// Somebody reads each of them.
@@ -30,19 +56,13 @@ extension RateLimit {
     ]
 }
 
-/// What one call takes from budgets that share a key.
-public struct Charge: Sendable {
-    public let limits: [RateLimit]
-    /// Whose budget: a DID, an address, or both.
-    public let key: Bytes
-    public let cost: Int
-
-    public init(_ limits: [RateLimit], key: Bytes, cost: Int = 1) {
-        self.limits = limits
-        self.key = key
-        self.cost = cost
+extension RateLimit {
+    private static func mailed(_ hour: StaticString, _ day: StaticString) -> [RateLimit] {
+        [RateLimit(hour, points: 5, seconds: 3_600), RateLimit(day, points: 15, seconds: 86_400)]
     }
+}
 
+extension Charge {
     static func resolve(_ peer: Bytes) -> Charge { Charge(RateLimit.resolve, key: peer) }
 
     /// Repository writes of one account: create 3, put or update 2, delete 1 (specs/pds.md §2.4).
@@ -58,26 +78,5 @@ extension BudgetState {
         response.append("RateLimit-Remaining", HeaderValue(remaining))
         response.append("RateLimit-Reset", HeaderValue(Int(reset.seconds)))
         if let policy = HeaderValue(Bytes("\(limit);w=\(seconds)")) { response.append("RateLimit-Policy", policy) }
-    }
-}
-
-/// Charges calls to budgets. Without a store there are no limits: for a server behind one that has them.
-public struct Limiter: Sendable {
-    private let budgets: BudgetStore?
-
-    public init(_ budgets: BudgetStore?) { self.budgets = budgets }
-
-    public static let unlimited = Limiter(nil)
-
-    /// Takes the points of every charge and reports the tightest budget. Throws `BudgetExceeded`.
-    func charge(_ charges: [Charge], now: Timestamp) throws -> BudgetState? {
-        guard let budgets else { return nil }
-        var tightest: BudgetState?
-        for charge in charges {
-            let limits = charge.limits.map { $0.costing(charge.cost) }
-            guard let state = try budgets.charge(limits, key: charge.key, now: now) else { continue }
-            if tightest.map({ state.remaining < $0.remaining }) ?? true { tightest = state }
-        }
-        return tightest
     }
 }

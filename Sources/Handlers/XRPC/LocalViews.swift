@@ -4,12 +4,14 @@ internal import Base
 internal import Repos
 
 /// Views of an account's own records, as an AppView gives them (`app.bsky.actor.defs`, `app.bsky.feed.defs`). What only
-/// an AppView knows (labels, the viewer's relations, quoted posts) is left out.
+/// an AppView knows (labels, the viewer's relations) is left out.
 struct LocalViews {
     let account: Account
     /// The profile record as it is now, or nil.
     let profile: Value?
     let images: ImageURLs
+    /// Views of posts that are quoted, by URI, as the AppView has them.
+    let quotes: [Bytes: Value]
 
     static let threadViewPost: Bytes = "app.bsky.feed.defs#threadViewPost"
 
@@ -72,8 +74,50 @@ struct LocalViews {
         ])
     }
 
-    /// Pictures and links; nil for what needs more than the record to be shown.
+    /// The URI of the post that `embed` quotes, or nil.
+    static func quoted(_ embed: Value) -> Bytes? {
+        let quote: Value? =
+            switch embed["$type"]?.text {
+            case Embeds.record: embed
+            case Embeds.recordWithMedia: embed["record"]
+            default: nil
+            }
+        guard let text = quote?["record"]?["uri"]?.text, let uri = ATURI(text),
+            uri.collection?.bytes == Collections.post
+        else { return nil }
+        return text
+    }
+
+    /// Pictures, links and quotes; nil for what needs more than is known here to be shown.
     private func embed(_ embed: Value) -> Value? {
+        switch embed["$type"]?.text {
+        case Embeds.record: return quote(embed)
+        case Embeds.recordWithMedia:
+            guard let record = quote(embed), let media = embed["media"].flatMap({ self.media($0) }) else { return nil }
+            return Value.object([
+                Value.Entry(key: "$type", value: .text(Embeds.recordWithMedia + "#view")),
+                Value.Entry(key: "record", value: record), Value.Entry(key: "media", value: media),
+            ])
+        default: return media(embed)
+        }
+    }
+
+    private func quote(_ embed: Value) -> Value? {
+        guard let uri = Self.quoted(embed), let post = quotes[uri] else { return nil }
+        let record = Value.object([
+            Value.Entry(key: "$type", value: .text(Embeds.record + "#viewRecord")),
+            Value.Entry(key: "uri", value: .text(uri)),
+        ])
+        .setting("cid", post["cid"]).setting("author", post["author"]).setting("value", post["record"])
+        .setting("labels", post["labels"]).setting("indexedAt", post["indexedAt"])
+        .setting("embeds", post["embed"].map { .array([$0]) })
+        return Value.object([
+            Value.Entry(key: "$type", value: .text(Embeds.record + "#view")),
+            Value.Entry(key: "record", value: record),
+        ])
+    }
+
+    private func media(_ embed: Value) -> Value? {
         switch embed["$type"]?.text {
         case Embeds.images:
             let views = (embed["images"]?.array ?? []).compactMap(picture)

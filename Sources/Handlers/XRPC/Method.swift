@@ -14,10 +14,14 @@ public protocol Method: Sendable {
     static var nsid: Bytes { get }
     static var kind: MethodKind { get }
     static var access: XRPCAccess<Caller> { get }
+    /// What an OAuth client's token must grant. Without a default: each method says it.
+    static var scope: OAuthRule { get }
     static var body: BodyRule { get }
 
-    /// What the call costs, known once caller and input are. Charged before `run`.
+    /// What the call costs, known once caller and input are. Charged before `run`, or by it.
     static func charges(_ call: Call<Self>) -> [Charge]
+    /// Whether `run` pays by `Call.bill`, in its own transaction. What is still owed at its end is charged then.
+    static var paysInRun: Bool { get }
     static func run(_ call: Call<Self>) throws -> Output
 }
 
@@ -27,6 +31,7 @@ extension Method {
         kind == .query || Input.self == NoInput.self ? .none : .json(sizeMax: BodyRule.jsonSizeMax)
     }
     public static func charges(_ call: Call<Self>) -> [Charge] { [] }
+    public static var paysInRun: Bool { false }
 }
 
 public enum MethodKind: Sendable { case query, procedure }
@@ -91,6 +96,8 @@ public struct Call<M: Method> {
     public let app: XRPCApp
     /// The request, for the stream of a body and for the peer's address.
     public let request: Request
+    /// What the call owes to budgets.
+    let bill: Bill
 }
 
 /// Who may call a method, and what the method is then told about them.
@@ -103,13 +110,17 @@ public struct XRPCAccess<Caller: Sendable>: Sendable {
     /// Whether the answer depends on the credentials: it is then private to them in every cache.
     public let isPrivate: Bool
     let check: @Sendable (Request, XRPCApp) throws -> Caller
+    /// Asked when a call has failed: throws when the caller should not have got that far, whatever else was wrong.
+    let settle: @Sendable (Caller, XRPCApp) throws -> Void
 
     init(
-        rule: String, isPrivate: Bool = true, check: @escaping @Sendable (Request, XRPCApp) throws -> Caller
+        rule: String, isPrivate: Bool = true, check: @escaping @Sendable (Request, XRPCApp) throws -> Caller,
+        settle: @escaping @Sendable (Caller, XRPCApp) throws -> Void = { _, _ in }
     ) {
         self.rule = rule
         self.isPrivate = isPrivate
         self.check = check
+        self.settle = settle
     }
 }
 
@@ -118,12 +129,50 @@ extension XRPCAccess where Caller == Anonymous {
     public static var anyone: XRPCAccess { XRPCAccess(rule: "anyone", isPrivate: false) { _, _ in Anonymous() } }
 }
 
+/// What the access token of an OAuth client must grant for a method to take it, beyond `atproto`.
+/// https://atproto.com/specs/permission; the rows are those of specs/pds.md §1.
+///
+/// Declared here so that a method's whole row is in one place. Such tokens are not issued yet, so that nothing asks.
+public enum OAuthRule: Sendable, Equatable {
+    public enum RepoAction: Sendable { case create, update, delete }
+    public enum AccountPart: Sendable { case email, repo, status }
+    public enum AccountAction: Sendable { case read, manage }
+    public enum IdentityPart: Sendable {
+        case handle
+        /// `identity:*`: the DID's operations too.
+        case everything
+    }
+
+    /// No account is asked for, and no token looked at.
+    case none
+    /// Any token.
+    case any
+    /// No token: only who has the account's password may.
+    case refused
+    /// `repo:<collection>` with each of these actions, for the collection of the call.
+    case repo([RepoAction])
+    /// The same for every write in the call, with its own action.
+    case eachWrite
+    /// `blob:<type>` for the type of what is uploaded.
+    case blob
+    /// `rpc:<method>?aud=<service>` for this method, at the service that it is passed on to otherwise.
+    case rpcItself
+    /// The same for the method and the audience that the call asks a token for.
+    case rpcAskedFor
+    /// `account:<part>?action=<action>`.
+    case account(AccountPart, AccountAction)
+    /// `identity:<part>`.
+    case identity(IdentityPart)
+}
+
 /// A method with its types erased, as the table holds it.
 public struct XRPCRoute: Sendable {
     public let nsid: Bytes
     public let kind: MethodKind
     /// Who may call it, in words.
     public let rule: String
+    /// What an OAuth client's token must grant.
+    public let scope: OAuthRule
     public let body: BodyRule
     let isPrivate: Bool
     /// Makes the input and drops it: what the tests use to hold the types against the lexicons.
@@ -135,16 +184,29 @@ public struct XRPCRoute: Sendable {
         nsid = M.nsid
         kind = M.kind
         rule = M.access.rule
+        scope = M.scope
         body = M.body
         isPrivate = M.access.isPrivate
         decode = { (fields) throws(Failure) in _ = try M.Input(fields) }
         run = { request, app, report in
+            let bill = Bill(app.limits, now: app.clock.now())
+            defer { report = bill.state }
             // The caller before the body: a stranger must not make the server read and parse a megabyte.
             let caller = try M.access.check(request, app)
-            let input = try M.Input(Fields.of(request, nsid: M.nsid, kind: M.kind, body: M.body))
-            let call = Call<M>(input: input, caller: caller, app: app, request: request)
-            report = try app.limits.charge(M.charges(call), now: app.clock.now())
-            return try M.run(call).response()
+            do {
+                let input = try M.Input(Fields.of(request, nsid: M.nsid, kind: M.kind, body: M.body))
+                let call = Call<M>(input: input, caller: caller, app: app, request: request, bill: bill)
+                bill.charges = M.charges(call)
+                if !M.paysInRun || bill.isDoubtful { try bill.pay() }
+                let answer = try M.run(call).response()
+                try bill.pay()
+                return answer
+            } catch {
+                try M.access.settle(caller, app)
+                // A call that came to nothing costs the same, or refusals were free.
+                if !(error is BudgetExceeded) { try bill.payAgain() }
+                throw error
+            }
         }
     }
 }

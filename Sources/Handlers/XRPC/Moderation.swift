@@ -17,6 +17,7 @@ struct CreateReport: Method {
     static let kind = MethodKind.procedure
     /// Also for those who are taken down: it is how they appeal.
     static let access = XRPCAccess.account(.any, even: [.deactivated, .takenDown])
+    static let scope = OAuthRule.rpcItself
 
     struct Input: XRPCInput {
         let reasonType: Bytes
@@ -24,10 +25,11 @@ struct CreateReport: Method {
         let subject: Subject
 
         init(_ fields: Fields) throws(Failure) {
-            guard let type = try fields.words("reasonType", sizeMax: ReportStore.reasonTypeSizeMax), !type.isEmpty
+            guard let type = try fields.optionalText("reasonType", sizeMax: ReportStore.reasonTypeSizeMax),
+                !type.isEmpty
             else { throw fields.missing("reasonType") }
             reasonType = type
-            reason = try fields.words("reason", sizeMax: ReportStore.reasonSizeMax)
+            reason = try fields.optionalText("reason", sizeMax: ReportStore.reasonSizeMax)
             subject = try Subject(fields, blobs: false)
             // Which app it came from decides nothing here.
             _ = try fields.optionalObject("modTool")
@@ -65,9 +67,10 @@ struct CreateReport: Method {
 
     /// `did#service` of the header, whose form the protocol fixes. https://atproto.com/specs/xrpc (service proxying)
     private static func labeler(_ call: Call<Self>) throws(Failure) -> Bytes? {
-        guard let header = call.request.headers["atproto-proxy"] else { return nil }
+        guard let header = call.request.headers[UpstreamTarget.header] else { return nil }
         let hash = header.position(of: 0x23) ?? header.count
-        guard DID(header.upTo(hash)) != nil, header.count > hash + 1, header.count <= DID.sizeMax,
+        guard DID(header.upTo(hash)) != nil, header.count > hash + 1,
+            header.count <= UpstreamTarget.headerSizeMax,
             header.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
         else { throw .invalidRequest("Invalid atproto-proxy header") }
         return header
@@ -93,6 +96,7 @@ struct QueryLabels: Method {
     static let nsid: Bytes = "com.atproto.label.queryLabels"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     /// Labels that one call looks at. A page may be short, or empty, and have a cursor.
     static let searchedMax = 2_000
@@ -156,6 +160,7 @@ struct FetchLabels: Method {
     static let nsid: Bytes = "com.atproto.temp.fetchLabels"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let since: Int

@@ -11,6 +11,7 @@ struct GetPreferences: Method {
     static let nsid: Bytes = "app.bsky.actor.getPreferences"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.rpcItself
 
     struct Output: XRPCOutput {
         let items: [Value]
@@ -34,16 +35,12 @@ struct PutPreferences: Method {
     static let nsid: Bytes = "app.bsky.actor.putPreferences"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.rpcItself
 
     struct Input: XRPCInput {
         let preferences: [Value]
 
-        init(_ fields: Fields) throws(Failure) {
-            guard let items = try fields.value("preferences").array else {
-                throw fields.wrong("preferences", "must be an array")
-            }
-            preferences = items
-        }
+        init(_ fields: Fields) throws(Failure) { preferences = try fields.unions("preferences") }
     }
 
     static func run(_ call: Call<Self>) throws -> NoOutput {

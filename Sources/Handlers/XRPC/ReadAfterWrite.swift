@@ -28,33 +28,43 @@ struct ReadAfterWrite {
         var isFirstPage: Bool { ((try? query.single("cursor")) ?? nil) == nil }
     }
 
-    typealias Munge = @Sendable (Value, Context) -> Value
+    /// How the answer of one method is mended.
+    struct Mending: Sendable {
+        /// Whether posts of the caller's are put in.
+        let showsPosts: Bool
+        let munge: @Sendable (Value, Context) -> Value
+
+        init(showsPosts: Bool = false, _ munge: @escaping @Sendable (Value, Context) -> Value) {
+            self.showsPosts = showsPosts
+            self.munge = munge
+        }
+    }
 
     static let getPostThread: Bytes = "app.bsky.feed.getPostThread"
 
-    static let methods: [Bytes: Munge] = [
-        "app.bsky.actor.getProfile": { answer, context in
+    static let methods: [Bytes: Mending] = [
+        "app.bsky.actor.getProfile": Mending { answer, context in
             context.recent.isProfileRecent ? context.views.updatedIfOwn(detailed: answer) : answer
         },
-        "app.bsky.actor.getProfiles": { answer, context in
+        "app.bsky.actor.getProfiles": Mending { answer, context in
             guard context.recent.isProfileRecent, let profiles = answer["profiles"]?.array else { return answer }
             return answer.setting("profiles", .array(profiles.map { context.views.updatedIfOwn(detailed: $0) }))
         },
-        "app.bsky.feed.getTimeline": { answer, context in
+        "app.bsky.feed.getTimeline": Mending(showsPosts: true) { answer, context in
             guard context.isFirstPage, let feed = answer["feed"]?.array else { return answer }
             return answer.setting("feed", .array(Feed.inserting(context.recent.posts, into: feed, context.views)))
         },
-        "app.bsky.feed.getAuthorFeed": { answer, context in
+        "app.bsky.feed.getAuthorFeed": Mending(showsPosts: true) { answer, context in
             guard context.isOwn, let feed = answer["feed"]?.array else { return answer }
             let items = Feed.updatingAuthors(feed, context)
             let posts = context.isFirstPage ? Feed.posts(context) : []
             return answer.setting("feed", .array(Feed.inserting(posts, into: items, context.views)))
         },
-        "app.bsky.feed.getActorLikes": { answer, context in
+        "app.bsky.feed.getActorLikes": Mending { answer, context in
             guard let feed = answer["feed"]?.array else { return answer }
             return answer.setting("feed", .array(Feed.updatingAuthors(feed, context)))
         },
-        getPostThread: { answer, context in
+        getPostThread: Mending(showsPosts: true) { answer, context in
             guard let thread = answer["thread"] else { return answer }
             return answer.setting("thread", Thread.inserting(context.recent.posts, into: thread, context.views))
         },
@@ -65,7 +75,7 @@ struct ReadAfterWrite {
 
     let forwarding: Forwarding
     let caller: AccountCaller
-    let munge: Munge
+    let mending: Mending
 
     private var app: XRPCApp { forwarding.app }
 
@@ -87,14 +97,36 @@ struct ReadAfterWrite {
             let answer = try? JSON.parsePlain(Bytes(bytes), depthMax: DataLimits.depthCeiling)
         else { return forwarding.whole(head, bytes) }
         let context = Context(
-            recent: recent, views: views(recent.profile), query: try forwarding.request.parseQuery())
-        return mended(JSON.encode(munge(answer, context)), head, oldest: recent.oldest)
+            recent: recent, views: try views(recent.profile, posts: mending.showsPosts ? recent.posts : []),
+            query: try forwarding.request.parseQuery())
+        return mended(JSON.encode(mending.munge(answer, context)), head, oldest: recent.oldest)
     }
 
-    private func views(_ profile: StoredRecord?) -> LocalViews {
+    private func views(_ profile: StoredRecord?, posts: [StoredRecord]) throws -> LocalViews {
         LocalViews(
             account: caller.account, profile: profile?.value,
-            images: ImageURLs(pattern: app.upstream.appView?.imageURL, origin: app.life.settings.publicURL))
+            images: ImageURLs(pattern: app.upstream.appView?.imageURL, origin: app.life.settings.publicURL),
+            quotes: try quotes(of: posts))
+    }
+
+    /// The posts that `posts` quote, in one query of the AppView. Those that it does not give are shown as text alone.
+    private func quotes(of posts: [StoredRecord]) throws -> [Bytes: Value] {
+        let uris = Set(posts.compactMap { $0.value["embed"].flatMap(LocalViews.quoted) })
+        guard !uris.isEmpty, let appView = app.upstream.appView else { return [:] }
+        let query = uris.sorted().reduce(Bytes()) { query, uri in
+            query + (query.isEmpty ? "uris=" : "&uris=") + PercentCoding.encode(uri)
+        }
+        let answer = try askOrNothing("app.bsky.feed.getPosts", query, appView)
+        var quotes: [Bytes: Value] = [:]
+        for post in answer?["posts"]?.array ?? [] {
+            if let uri = post["uri"]?.text, uris.contains(uri) { quotes[uri] = post }
+        }
+        return quotes
+    }
+
+    /// What the AppView says to a query that only makes an answer better; nil when it can't be had.
+    private func askOrNothing(_ method: Bytes, _ query: Bytes, _ appView: Upstream.AppView) throws -> Value? {
+        do { return try app.ask(method, query, at: appView, for: caller.did) } catch is UpstreamError { return nil }
     }
 
     /// An answer that was made here, with how far the AppView is behind.
@@ -133,7 +165,7 @@ struct ReadAfterWrite {
             let post = try app.records.find(RepoPath(collection, rkey), of: caller.did), post.rev > rev
         else { return nil }
         let recent = try app.records.recent(of: caller.did, after: rev)
-        let views = views(recent?.profile)
+        let views = try views(recent?.profile, posts: [post] + (recent?.posts ?? []))
         var view = Thread.inserting(recent?.posts ?? [], into: views.thread(post), views)
         if let parent = post.value["reply"]?["parent"]?["uri"]?.text, let appView = app.upstream.appView {
             view = view.setting("parent", try parentThread(parent, query, appView))
@@ -154,11 +186,7 @@ struct ReadAfterWrite {
         if let height = try query.single("parentHeight") {
             parameters = parameters + "&parentHeight=" + PercentCoding.encode(height)
         }
-        do {
-            return try app.ask(Self.getPostThread, parameters, at: appView, for: caller.did)?["thread"]
-        } catch is UpstreamError {
-            return nil
-        }
+        return try askOrNothing(Self.getPostThread, parameters, appView)?["thread"]
     }
 }
 

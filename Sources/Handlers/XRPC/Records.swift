@@ -3,6 +3,7 @@ internal import Accounts
 internal import Base
 internal import Hosting
 internal import Identity
+internal import Lexicons
 internal import Repos
 internal import Web
 
@@ -27,9 +28,16 @@ enum WriteCost {
 }
 
 extension XRPCApp {
-    /// Does `writes` to the caller's own repository.
-    func apply(_ writes: [RecordWrite], _ grant: WriteGrant, expecting commit: CID?) throws -> WriteOutcome {
-        try repos.apply(writes, to: grant.did, expecting: commit)
+    /// Does `writes` to the caller's own repository, and pays for them in the same transaction.
+    func apply(
+        _ writes: [RecordWrite], _ grant: WriteGrant, expecting commit: CID?, _ bill: Bill
+    ) throws -> WriteOutcome {
+        try repos.apply(writes, to: grant.did, expecting: commit, alongside: { try bill.pay(in: $0) })
+    }
+
+    /// Where a new record goes when its caller leaves the key open: under the one that its type has, else a new one.
+    func path(_ collection: NSID, _ key: RecordKey?) throws -> RepoPath {
+        RepoPath(collection, try key ?? lexicons.onlyKey(of: collection) ?? repos.newRecordKey())
     }
 
     /// Whose records `repo` names. A DID is not looked up: the stores show those of active repositories only.
@@ -44,7 +52,7 @@ struct WrittenRecord: XRPCOutput {
     let uri: ATURI
     let cid: CID
     let commit: CommitInfo?
-    let validation: RecordCheck.Outcome
+    let validation: LexiconCatalog.Outcome
 
     func write(to writer: inout JSONWriter) {
         writer.beginObject()
@@ -53,6 +61,17 @@ struct WrittenRecord: XRPCOutput {
         writer.commit(commit)
         writer.field("validationStatus", optional: validation.status)
         writer.endObject()
+    }
+}
+
+extension LexiconCatalog.Outcome {
+    /// `validationStatus`; none when there was no check.
+    var status: Bytes? {
+        switch self {
+        case .valid: "valid"
+        case .unknown: "unknown"
+        case .skipped: nil
+        }
     }
 }
 
@@ -71,7 +90,9 @@ extension JSONWriter {
 struct CreateRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.createRecord"
     static let kind = MethodKind.procedure
-    static let access = XRPCAccess.account(.any)
+    static let access = XRPCAccess.writer(.any)
+    static let paysInRun = true
+    static let scope = OAuthRule.repo([.create])
     static let body = BodyRule.record
 
     struct Input: XRPCInput {
@@ -87,7 +108,7 @@ struct CreateRecord: Method {
             collection = try fields.required("collection")
             rkey = try fields.optional("rkey")
             validate = try fields.optionalBool("validate")
-            record = try fields.value("record")
+            record = try fields.record("record")
             swapCommit = try fields.optional("swapCommit")
         }
     }
@@ -98,12 +119,12 @@ struct CreateRecord: Method {
 
     static func run(_ call: Call<Self>) throws -> WrittenRecord {
         let input = call.input
-        let grant = try call.caller.grant(input.repo)
-        let path = RepoPath(input.collection, input.rkey ?? call.app.repos.newRecordKey())
-        let validation = try RecordCheck.check(input.record, in: input.collection, asked: input.validate)
+        let grant = try call.caller.grant(input.repo, call.app)
+        let path = try call.app.path(input.collection, input.rkey)
+        let validation = try call.app.lexicons.check(input.record, at: path, asked: input.validate)
         let record = try RecordBlock(path, input.record)
         let outcome = try call.app.apply(
-            [RecordWrite(path, .create(record))], grant, expecting: input.swapCommit)
+            [RecordWrite(path, .create(record))], grant, expecting: input.swapCommit, call.bill)
         return WrittenRecord(
             uri: ATURI(grant.did, path), cid: record.cid, commit: outcome.commit, validation: validation)
     }
@@ -113,7 +134,9 @@ struct CreateRecord: Method {
 struct PutRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.putRecord"
     static let kind = MethodKind.procedure
-    static let access = XRPCAccess.account(.any)
+    static let access = XRPCAccess.writer(.any)
+    static let paysInRun = true
+    static let scope = OAuthRule.repo([.create, .update])
     static let body = BodyRule.record
 
     struct Input: XRPCInput {
@@ -128,7 +151,7 @@ struct PutRecord: Method {
             repo = try fields.required("repo")
             path = RepoPath(try fields.required("collection"), try fields.required("rkey"))
             validate = try fields.optionalBool("validate")
-            record = try fields.value("record")
+            record = try fields.record("record")
             let swap: CID?? = try fields.nullable("swapRecord")
             expectation = swap.map { $0.map { .record($0) } ?? .nothing } ?? .anything
             swapCommit = try fields.optional("swapCommit")
@@ -141,12 +164,12 @@ struct PutRecord: Method {
 
     static func run(_ call: Call<Self>) throws -> WrittenRecord {
         let input = call.input
-        let grant = try call.caller.grant(input.repo)
-        let validation = try RecordCheck.check(input.record, in: input.path.collection, asked: input.validate)
+        let grant = try call.caller.grant(input.repo, call.app)
+        let validation = try call.app.lexicons.check(input.record, at: input.path, asked: input.validate)
         let record = try RecordBlock(input.path, input.record)
         let outcome = try call.app.apply(
             [RecordWrite(input.path, .put(record), expecting: input.expectation)], grant,
-            expecting: input.swapCommit)
+            expecting: input.swapCommit, call.bill)
         return WrittenRecord(
             uri: ATURI(grant.did, input.path), cid: record.cid, commit: outcome.commit, validation: validation)
     }
@@ -156,7 +179,9 @@ struct PutRecord: Method {
 struct DeleteRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.deleteRecord"
     static let kind = MethodKind.procedure
-    static let access = XRPCAccess.account(.any)
+    static let access = XRPCAccess.writer(.any)
+    static let paysInRun = true
+    static let scope = OAuthRule.repo([.delete])
 
     struct Input: XRPCInput {
         let repo: ATIdentifier
@@ -188,10 +213,10 @@ struct DeleteRecord: Method {
 
     static func run(_ call: Call<Self>) throws -> Output {
         let input = call.input
-        let grant = try call.caller.grant(input.repo)
+        let grant = try call.caller.grant(input.repo, call.app)
         let write = RecordWrite(
             input.path, .deleteIfPresent, expecting: input.swapRecord.map { .record($0) } ?? .anything)
-        return Output(commit: try call.app.apply([write], grant, expecting: input.swapCommit).commit)
+        return Output(commit: try call.app.apply([write], grant, expecting: input.swapCommit, call.bill).commit)
     }
 }
 
@@ -202,6 +227,7 @@ struct GetRecord: Method {
     static let nsid: Bytes = "com.atproto.repo.getRecord"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let repo: ATIdentifier
@@ -254,6 +280,7 @@ struct ListRecords: Method {
     static let nsid: Bytes = "com.atproto.repo.listRecords"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let repo: ATIdentifier
@@ -313,6 +340,7 @@ struct DescribeRepo: Method {
     static let nsid: Bytes = "com.atproto.repo.describeRepo"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let repo: ATIdentifier

@@ -27,6 +27,8 @@ extension RepoError: XRPCReportable {
             Failure(
                 .invalid, "InvalidSize",
                 "Referenced Size does not match stored blob. Expected: \(expected), blob: \(cid)")
+        case .quotaExceeded(let max):
+            Failure(.invalid, "QuotaExceeded", "The account's storage is full: it may take up \(max) bytes")
         case .revisionsExhausted, .corrupt: .internalError
         }
     }
@@ -52,6 +54,82 @@ extension RecordFault {
     }
 }
 
+extension RepoImportError: XRPCReportable {
+    var failure: Failure {
+        switch self {
+        case .tooLarge(let max): Failure(.tooLarge, "PayloadTooLarge", "Repository is larger than \(max) bytes")
+        case .car(let error): .invalidRequest(error.words)
+        case .commit(let error): Self.invalid("commit: \(error.words)")
+        case .wrongAccount(let did): Self.invalid("the commit is of another account: \(did)")
+        case .missingBlock(let cid): Self.invalid("missing block \(cid)")
+        case .tree(let error):
+            Self.invalid("MST: \(error.words)" + (error.cid.map { " in \($0)" } ?? ""))
+        case .invalidPath(let key): Self.invalid("invalid repo path \(key)")
+        case .record(let key, let problem): Self.invalid("record \(key): \(problem.words)")
+        case .repoChanged:
+            Failure(.conflict, "InvalidSwap", "The repository was changed while it was imported. Try again.")
+        case .abandoned: Failure(.unavailable, "ServiceUnavailable", "The import was given up. Try again.")
+        }
+    }
+
+    private static func invalid(_ message: String) -> Failure { Failure(.invalid, "InvalidRepo", message) }
+}
+
+extension CARError {
+    fileprivate var words: String {
+        switch reason {
+        case .header: "CAR header: not {roots, version: 1} at byte \(offset)"
+        case .expectedOneRoot: "expected one root"
+        case .varintTooLong: "CAR: varint too long at byte \(offset)"
+        case .varintNotMinimal: "CAR: varint not minimal at byte \(offset)"
+        case .truncated: "truncated CAR at byte \(offset)"
+        case .sectionTooLarge: "CAR: section too large at byte \(offset)"
+        case .unsupportedCID: "CAR: unsupported CID at byte \(offset)"
+        case .blockDoesNotMatch: "CAR: block does not match its CID at byte \(offset)"
+        }
+    }
+}
+
+extension CommitError {
+    fileprivate var words: String {
+        switch self {
+        case .malformed(let reason): "not DAG-CBOR (\(reason))"
+        case .invalidField(let field): "invalid commit field \(field)"
+        case .invalidSignature: "invalid commit signature"
+        }
+    }
+}
+
+extension MSTError {
+    fileprivate var words: String {
+        switch reason {
+        case .malformed(let reason): "not a node (\(reason))"
+        case .missingBlock: "missing block"
+        case .wrongPrefix: "wrong key prefix"
+        case .keysNotSorted: "keys are not sorted"
+        case .invalidKey: "invalid repo path"
+        case .wrongLayer: "wrong layer"
+        case .keyOutOfRange: "key out of range"
+        case .emptyNode: "empty node"
+        case .untrimmedRoot: "root without entries"
+        case .tooManyEntries: "too many entries"
+        case .tooDeep: "too deep"
+        case .operationMismatch, .builderOrder: "inconsistent"
+        }
+    }
+}
+
+extension RepoImportError.RecordProblem {
+    fileprivate var words: String {
+        switch self {
+        case .codec: "its CID is not of DAG-CBOR"
+        case .tooLarge(let max): "longer than \(max) bytes"
+        case .malformed(let error): "\(error)"
+        case .notAnObject: "a record must be an object"
+        }
+    }
+}
+
 extension BlobUploadError: XRPCReportable {
     var failure: Failure {
         switch self {
@@ -60,8 +138,4 @@ extension BlobUploadError: XRPCReportable {
         case .takenDown: .invalidRequest("Blob has been takendown, cannot re-upload")
         }
     }
-}
-
-extension RecordInvalid: XRPCReportable {
-    var failure: Failure { Failure(.invalid, "InvalidRequest", "Invalid \(collection) record: \(problem)") }
 }

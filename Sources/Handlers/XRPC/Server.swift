@@ -11,6 +11,7 @@ struct DescribeServer: Method {
     static let nsid: Bytes = "com.atproto.server.describeServer"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Output: XRPCOutput {
         let settings: XRPCSettings

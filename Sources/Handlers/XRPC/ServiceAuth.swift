@@ -124,6 +124,7 @@ struct GetServiceAuth: Method {
     static let nsid: Bytes = "com.atproto.server.getServiceAuth"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: [.deactivated, .takenDown])
+    static let scope = OAuthRule.rpcAskedFor
 
     struct Input: XRPCInput {
         let audience: Bytes
@@ -155,10 +156,8 @@ struct GetServiceAuth: Method {
     private static let protected: Set<Bytes> = [
         UpdateHandle.nsid, ActivateAccount.nsid, CreateAppPassword.nsid, DeactivateAccount.nsid,
         GetAccountInviteCodes.nsid, GetSession.nsid, ListAppPasswords.nsid, RevokeAppPassword.nsid,
-        "com.atproto.admin.sendEmail", "com.atproto.identity.requestPlcOperationSignature",
-        "com.atproto.identity.signPlcOperation", "com.atproto.server.confirmEmail",
-        "com.atproto.server.requestAccountDelete", "com.atproto.server.requestEmailConfirmation",
-        "com.atproto.server.requestEmailUpdate", "com.atproto.server.updateEmail",
+        "com.atproto.admin.sendEmail", RequestPlcOperationSignature.nsid, SignPlcOperation.nsid, ConfirmEmail.nsid,
+        RequestAccountDelete.nsid, RequestEmailConfirmation.nsid, RequestEmailUpdate.nsid, UpdateEmail.nsid,
     ]
     private static let protectedNames = Set(protected.map(\.lowercasedASCII))
 

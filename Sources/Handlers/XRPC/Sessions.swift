@@ -2,6 +2,7 @@ internal import ATProto
 internal import Accounts
 internal import Base
 internal import Crypto
+internal import Hosting
 internal import Web
 
 extension XRPCResponder {
@@ -16,31 +17,40 @@ struct CreateSession: Method {
     static let nsid: Bytes = "com.atproto.server.createSession"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let identifier: Bytes
         let password: Bytes
         let allowTakendown: Bool
+        let authFactorToken: Bytes?
 
         init(_ fields: Fields) throws(Failure) {
             identifier = try fields.text("identifier", sizeMax: DID.sizeMax)
-            password = try fields.text("password")
+            password = try fields.anyText("password")
             allowTakendown = try fields.bool("allowTakendown", default: false)
-            // Two-factor by mail is not offered: a code is read, so that its type is checked, and not looked at.
-            _ = try fields.optionalText("authFactorToken")
+            authFactorToken = try fields.optionalCode("authFactorToken")
         }
     }
 
     static func charges(_ call: Call<Self>) -> [Charge] {
         // An identifier can be long; its digest keys the budget just as well.
-        let key = call.input.identifier.lowercasedASCII + "\n" + call.request.peer
+        let identifier = call.input.identifier
+        let key = ((try? call.app.sessions.attemptKey(identifier)) ?? identifier) + "\n" + call.request.peer
         return [Charge(RateLimit.createSession, key: Bytes(Hex.encode(SHA256.hash(key).bytes.prefix(16))))]
     }
 
     static func run(_ call: Call<Self>) throws -> SessionOutput {
-        let session = try call.app.sessions.create(
-            identifier: call.input.identifier, password: call.input.password,
-            allowTakenDown: call.input.allowTakendown)
+        let (app, input) = (call.app, call.input)
+        let session = try app.sessions.create(
+            identifier: input.identifier, password: input.password, allowTakenDown: input.allowTakendown
+        ) { account in
+            if input.authFactorToken == nil {
+                _ = try app.limits.charge(
+                    [Charge(RateLimit.signInCode, key: account.did.bytes)], now: app.clock.now())
+            }
+            try app.mail.signIn(account, code: input.authFactorToken)
+        }
         return SessionOutput(
             account: session.account, scope: session.scope, tokens: session,
             document: call.app.documentIfKnown(session.account))
@@ -52,6 +62,7 @@ struct RefreshSession: Method {
     static let nsid: Bytes = "com.atproto.server.refreshSession"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.refreshToken()
+    static let scope = OAuthRule.none
 
     static func run(_ call: Call<Self>) throws -> SessionOutput {
         let session = try call.app.sessions.refresh(id: call.caller.id, of: call.caller.did)
@@ -66,6 +77,7 @@ struct GetSession: Method {
     static let nsid: Bytes = "com.atproto.server.getSession"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.any
 
     static func run(_ call: Call<Self>) throws -> SessionOutput {
         SessionOutput(
@@ -79,6 +91,7 @@ struct DeleteSession: Method {
     static let nsid: Bytes = "com.atproto.server.deleteSession"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.refreshToken(allowExpired: true)
+    static let scope = OAuthRule.none
 
     static func run(_ call: Call<Self>) throws -> NoOutput {
         try call.app.sessions.revoke(id: call.caller.id)
@@ -109,7 +122,7 @@ struct SessionOutput: XRPCOutput {
         if scope == .full, let email = account.email {
             writer.field("email", email)
             writer.field("emailConfirmed", account.emailConfirmedAt != nil)
-            writer.field("emailAuthFactor", false)
+            writer.field("emailAuthFactor", account.wantsEmailCode)
         }
         writer.field("active", account.state.isActive)
         if !account.state.isActive {

@@ -54,7 +54,7 @@ struct StatusAttribute: Sendable {
         guard let object = try fields.optionalObject(name) else { return nil }
         guard let isApplied = try object.optionalBool("applied") else { throw object.missing("applied") }
         self.isApplied = isApplied
-        reference = try object.words("ref", sizeMax: Self.referenceSizeMax)
+        reference = try object.optionalText("ref", sizeMax: Self.referenceSizeMax)
     }
 
     func write(to writer: inout JSONWriter) {
@@ -92,6 +92,7 @@ struct GetSubjectStatus: Method {
     static let nsid: Bytes = "com.atproto.admin.getSubjectStatus"
     static let kind = MethodKind.query
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let did: DID?
@@ -141,6 +142,7 @@ struct UpdateSubjectStatus: Method {
     static let nsid: Bytes = "com.atproto.admin.updateSubjectStatus"
     static let kind = MethodKind.procedure
     static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let subject: Subject

@@ -32,14 +32,21 @@ extension Response {
         return response
     }
 
-    /// A repository as it stands when the body begins, streamed.
-    static func repository(_ did: DID, since: TID?, _ repos: RepoStore) -> Response {
-        var response = Response(
-            status: 200,
-            body: .stream { sink in
-                try repos.export(did, since: since) { try sink($0) }
-            })
+    /// A repository as it stands when the body begins, streamed; or, when all of `state` was sent before and kept, the
+    /// web server sends that.
+    static func repository(_ state: RepoState, since: TID?, _ app: XRPCApp) -> Response {
+        var response = Response(status: 200)
         response.append("Content-Type", carType)
+        let (did, repos) = (state.did, app.repos)
+        if let since {
+            response.body = .stream { sink in try repos.export(did, since: since) { try sink($0) } }
+        } else if let prefix = app.settings.archiveInternalPath,
+            let name = repos.archive?.find(did, at: state.commit), let path = HeaderValue(prefix + Bytes(name))
+        {
+            response.body = .file(internalPath: path)
+        } else {
+            response.body = .stream { sink in try repos.exportKeeping(did) { try sink($0) } }
+        }
         return response
     }
 }
@@ -56,6 +63,7 @@ struct GetRepo: Method {
     static let nsid: Bytes = "com.atproto.sync.getRepo"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID
@@ -68,8 +76,8 @@ struct GetRepo: Method {
     }
 
     static func run(_ call: Call<Self>) throws -> Response {
-        _ = try call.app.readable(call.input.did, by: call.caller)
-        return .repository(call.input.did, since: call.input.since, call.app.repos)
+        let state = try call.app.readable(call.input.did, by: call.caller)
+        return .repository(state, since: call.input.since, call.app)
     }
 }
 
@@ -78,11 +86,12 @@ struct GetCheckout: Method {
     static let nsid: Bytes = "com.atproto.sync.getCheckout"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
     typealias Input = RepoParameters
 
     static func run(_ call: Call<Self>) throws -> Response {
-        _ = try call.app.readable(call.input.did, by: call.caller)
-        return .repository(call.input.did, since: nil, call.app.repos)
+        let state = try call.app.readable(call.input.did, by: call.caller)
+        return .repository(state, since: nil, call.app)
     }
 }
 
@@ -91,6 +100,7 @@ struct GetRecordProof: Method {
     static let nsid: Bytes = "com.atproto.sync.getRecord"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID
@@ -113,6 +123,7 @@ struct GetBlocks: Method {
     static let nsid: Bytes = "com.atproto.sync.getBlocks"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
 
     struct Input: XRPCInput {
         let did: DID
@@ -149,6 +160,7 @@ struct GetLatestCommit: Method {
     static let nsid: Bytes = "com.atproto.sync.getLatestCommit"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
     typealias Input = RepoParameters
 
     struct Output: XRPCOutput {
@@ -172,6 +184,7 @@ struct GetHead: Method {
     static let nsid: Bytes = "com.atproto.sync.getHead"
     static let kind = MethodKind.query
     static let access = XRPCAccess.viewer
+    static let scope = OAuthRule.any
     typealias Input = RepoParameters
 
     struct Output: XRPCOutput {
@@ -206,6 +219,7 @@ struct GetRepoStatus: Method {
     static let nsid: Bytes = "com.atproto.sync.getRepoStatus"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
     typealias Input = RepoParameters
 
     struct Output: XRPCOutput {
@@ -230,6 +244,7 @@ struct ListRepos: Method {
     static let nsid: Bytes = "com.atproto.sync.listRepos"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let limit: Int
@@ -284,6 +299,7 @@ struct ListReposByCollection: Method {
     static let nsid: Bytes = "com.atproto.sync.listReposByCollection"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let collection: NSID

@@ -14,6 +14,7 @@ struct CheckSignupQueue: Method {
     static let nsid: Bytes = "com.atproto.temp.checkSignupQueue"
     static let kind = MethodKind.query
     static let access = XRPCAccess.account(.any, even: .deactivated)
+    static let scope = OAuthRule.refused
 
     struct Output: XRPCOutput {
         func write(to writer: inout JSONWriter) {
@@ -31,6 +32,7 @@ struct CheckHandleAvailability: Method {
     static let nsid: Bytes = "com.atproto.temp.checkHandleAvailability"
     static let kind = MethodKind.query
     static let access = XRPCAccess.anyone
+    static let scope = OAuthRule.none
 
     struct Input: XRPCInput {
         let handle: Handle

@@ -45,8 +45,8 @@ public struct Upstream: Sendable {
     /// Until the head, and then for the body (specs/pds.md §2.3).
     static let headMilliseconds = 10_000
     static let bodyMilliseconds = 30_000
-    /// For the whole of a query that only helps to answer another: both together stay below the minute that the web
-    /// server waits.
+    /// For the whole of a query that only helps to answer another: two of these and the other together stay below the
+    /// minute that the web server waits.
     static let asideMilliseconds = 5_000
 
     /// Sends `request` under this server's limits for other services: no redirects, no second try. `isAside`: it only

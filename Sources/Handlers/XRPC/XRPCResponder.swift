@@ -7,8 +7,8 @@ public import Web
 public struct XRPCResponder: Sendable {
     /// Every method: one list per file. No registration by side effect; a test holds it against the lexicons.
     public static let routes: [XRPCRoute] =
-        server + accounts + sessions + appPasswords + invites + identity + preferences + records + blobs + sync
-        + admin + subjects + moderation + temporary
+        server + accounts + sessions + email + appPasswords + invites + identity + plcOperations + preferences + records
+        + blobs + sync + admin + subjects + moderation + temporary + lexicons
 
     static let table: [Bytes: XRPCRoute] = {
         var table: [Bytes: XRPCRoute] = [:]
@@ -153,11 +153,16 @@ public struct XRPCResponder: Sendable {
             case let error as any Reportable: error.failure
             default: Failure.internalError
             }
+        // What others do to us is no error of ours: errors are reported and wake somebody.
+        let level: Log.Level?
         switch failure.kind {
-        case .internal, .unavailable, .storageFull, .upstream, .upstreamTimeout:
-            app.log.error(
-                "xrpc", ["request": .bytes(request.id), "method": .bytes(method), "cause": .text("\(error)")])
-        default: break
+        case .internal, .storageFull: level = .error
+        case .unavailable, .upstream, .upstreamTimeout: level = .warning
+        default: level = nil
+        }
+        if let level {
+            app.log.line(
+                level, "xrpc", ["request": .bytes(request.id), "method": .bytes(method), "cause": .text("\(error)")])
         }
         var response = Self.json(failure.xrpcStatus, Self.body(failure))
         if let limited = error as? BudgetExceeded {

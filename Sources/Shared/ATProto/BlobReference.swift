@@ -86,6 +86,29 @@ extension Value {
     }
 }
 
+extension Value {
+    /// The blobs that a record of another server names, each once, in order: those of `$type: blob` and the
+    /// `{cid, mimeType}` of before 2023, which old records still hold. What is neither is no blob; nothing is refused.
+    public var blobCIDs: [CID] {
+        var found: [CID] = []
+        var seen: Set<CID> = []
+        var walk = BlobWalk(self)
+        while let next = walk.next() {
+            guard case .map(let entries) = next else { continue }
+            let cid: CID?
+            if let type = next["$type"] {
+                cid = type.text == "blob" ? next["ref"]?.link : nil
+            } else if entries.count == 2, next["mimeType"]?.text != nil {
+                cid = next["cid"]?.text.flatMap { CID(text: $0) }
+            } else {
+                cid = nil
+            }
+            if let cid, cid.codec == .raw, seen.insert(cid).inserted { found.append(cid) }
+        }
+        return found
+    }
+}
+
 /// Walks a value without recursion, in order, and knows where it is.
 private struct BlobWalk {
     private enum Level {

@@ -99,6 +99,18 @@ public struct CID: Sendable, Hashable, CustomStringConvertible {
         digest.withUnsafeBytes { out.append(contentsOf: $0) }
     }
 
+    /// Lets `body` see the 36 bytes of the binary form, without an array.
+    @inlinable public func withBinary<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+        try withUnsafeTemporaryAllocation(byteCount: Self.byteCount, alignment: 8) { raw in
+            raw[0] = 1
+            raw[1] = codec.rawValue
+            raw[2] = 0x12
+            raw[3] = 0x20
+            digest.withUnsafeBytes { UnsafeMutableRawBufferPointer(rebasing: raw[4...]).copyMemory(from: $0) }
+            return try body(UnsafeRawBufferPointer(raw))
+        }
+    }
+
     public var bytes: [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity(Self.byteCount)

@@ -42,7 +42,7 @@ public enum DAGCBOR {
 
 /// The order of DRISL's map keys: by length, then by bytes (RFC 7049 §3.9).
 @inline(__always)
-func drislPrecedes(_ left: Bytes, _ right: Bytes) -> Bool {
+public func drislPrecedes(_ left: Bytes, _ right: Bytes) -> Bool {
     left.count != right.count ? left.count < right.count : left < right
 }
 

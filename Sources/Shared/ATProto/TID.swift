@@ -14,6 +14,12 @@ public struct TID: Identifier, Comparable {
 
     init(value: UInt64) { self.value = value }
 
+    /// From `value`; nil when the first bit is set.
+    public init?(bits: UInt64) {
+        guard bits >> 63 == 0 else { return nil }
+        value = bits
+    }
+
     public init?(_ bytes: Bytes) {
         guard bytes.count == Self.size else { return nil }
         var value: UInt64 = 0

@@ -15,6 +15,8 @@ public struct Account: Sendable, Equatable {
     /// When a deactivated account asks to be deleted.
     public let deleteAfter: Timestamp?
     public let invitesDisabled: Bool
+    /// Whether signing in with the account's own password wants a code by mail too.
+    public let wantsEmailCode: Bool
 
     /// The handle, or `handle.invalid` where the protocol wants one.
     public var shownHandle: Handle { handle ?? .invalid }
@@ -51,38 +53,11 @@ extension Bytes {
     var asText: SQL.Value { .text(self) }
 }
 
-/// E-mail addresses as far as a server should judge them: one `@`, no controls, no display names.
+/// E-mail addresses of accounts.
 public enum Email {
-    /// RFC 5321 §4.5.3.1.3.
-    public static let sizeMax = 254
-    static let localPartSizeMax = 64
-
     /// The address in lower case, as it is kept and compared. Throws `invalidEmail`.
     public static func parse(_ address: Bytes) throws(AccountError) -> Bytes {
-        guard address.count <= sizeMax, let at = address.position(of: 0x40), at > 0, at <= localPartSizeMax,
-            address.upTo(at).allSatisfy(isLocal), isDomain(address.from(at + 1))
-        else { throw .invalidEmail }
-        return address.lowercasedASCII
-    }
-
-    /// Printable ASCII without the characters that need quoting, or a byte of UTF-8 (RFC 6531).
-    private static func isLocal(_ byte: UInt8) -> Bool {
-        if byte >= 0x80 { return true }
-        guard byte > 0x20, byte < 0x7F else { return false }
-        let special: [UInt8] = [0x22, 0x28, 0x29, 0x2C, 0x3A, 0x3B, 0x3C, 0x3E, 0x40, 0x5B, 0x5C, 0x5D]
-        return !special.contains(byte)
-    }
-
-    /// Two labels or more, each of letters, digits and inner hyphens.
-    private static func isDomain(_ domain: Bytes) -> Bool {
-        let labels = domain.split(on: 0x2E)
-        guard labels.count >= 2 else { return false }
-        return labels.allSatisfy { label in
-            guard let first = label.first, let last = label.last, label.count <= 63 else { return false }
-            return first != 0x2D && last != 0x2D
-                && label.allSatisfy {
-                    ($0 >= 0x30 && $0 <= 0x39) || ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7A) || $0 == 0x2D
-                }
-        }
+        guard let parsed = MailAddress(address) else { throw .invalidEmail }
+        return parsed.bytes.lowercasedASCII
     }
 }

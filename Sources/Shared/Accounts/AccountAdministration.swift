@@ -65,13 +65,18 @@ extension AccountStore {
         Bytes(text.flatMap { [0x25, 0x5F, 0x21].contains($0) ? [0x21, $0] : [$0] })
     }
 
-    /// Gives the account another address, which is then unconfirmed. Throws `emailTaken`, `notFound`.
+    /// Gives the account another address (in lower case), which is then unconfirmed. What was mailed to the old one no
+    /// longer holds, and codes at sign-in end with it. Throws `emailTaken`, `notFound`.
     public static func setEmail(_ email: Bytes, of did: DID, in writer: any Writer) throws {
         let owner = try writer.first("SELECT did FROM account WHERE email = \(email.asText)") { try $0.text(0) }
         if let owner, owner != did.bytes { throw AccountError.emailTaken(email) }
         let changed = try writer.run(
-            "UPDATE account SET email = \(email.asText), email_confirmed_at = NULL WHERE did = \(did.sql)")
+            """
+            UPDATE account SET email = \(email.asText), email_confirmed_at = NULL, email_auth_factor = 0
+            WHERE did = \(did.sql)
+            """)
         guard changed == 1 else { throw AccountError.notFound }
+        try AccountTokenStore.removeAll(of: did, in: writer)
     }
 
     /// Suspends the account at `moment`, or lifts that with nil. Throws `notFound`.

@@ -30,7 +30,7 @@ extension AccountStore {
             try reader.all(
                 """
                 SELECT did, handle, email, email_confirmed_at, created_at, deactivated_at, delete_after, taken_down_at,
-                    suspended_at, invites_disabled
+                    suspended_at, invites_disabled, email_auth_factor
                 FROM account
                 WHERE did > \(start)
                 AND (\(from) = '' OR (handle >= \(from) AND handle < \(to)) OR (email >= \(from) AND email < \(to))

@@ -15,15 +15,15 @@ public struct AccountStore: Sendable {
 
     // MARK: Finding
 
-    public func find(_ did: DID) throws -> Account? { try database.read { try Self.find(did, in: $0) } }
+    public func find(_ did: DID) throws -> Account? { try database.first(Self.select(.did(did)), Self.account) }
 
     public func find(_ handle: Handle) throws -> Account? {
-        try database.read { try $0.first(Self.select(.handle(handle)), Self.account) }
+        try database.first(Self.select(.handle(handle)), Self.account)
     }
 
     /// By an address in lower case.
     public func find(email: Bytes) throws -> Account? {
-        try database.read { try $0.first(Self.select(.email(email)), Self.account) }
+        try database.first(Self.select(.email(email)), Self.account)
     }
 
     public func find(_ identifier: ATIdentifier) throws -> Account? {
@@ -40,7 +40,7 @@ public struct AccountStore: Sendable {
     /// What login works on: the account and its stored password hash.
     func credentials(_ key: Key) throws -> (account: Account, password: Bytes)? {
         try database.read { reader in
-            try reader.first(Self.select(key)) { (try Self.account($0), try $0.text(10)) }
+            try reader.first(Self.select(key)) { (try Self.account($0), try $0.text(11)) }
         }
     }
 
@@ -54,17 +54,17 @@ public struct AccountStore: Sendable {
         case .did(let did):
             """
             SELECT did, handle, email, email_confirmed_at, created_at, deactivated_at, delete_after, taken_down_at,
-                suspended_at, invites_disabled, password FROM account WHERE did = \(did.sql)
+                suspended_at, invites_disabled, email_auth_factor, password FROM account WHERE did = \(did.sql)
             """
         case .handle(let handle):
             """
             SELECT did, handle, email, email_confirmed_at, created_at, deactivated_at, delete_after, taken_down_at,
-                suspended_at, invites_disabled, password FROM account WHERE handle = \(handle.sql)
+                suspended_at, invites_disabled, email_auth_factor, password FROM account WHERE handle = \(handle.sql)
             """
         case .email(let email):
             """
             SELECT did, handle, email, email_confirmed_at, created_at, deactivated_at, delete_after, taken_down_at,
-                suspended_at, invites_disabled, password FROM account WHERE email = \(email.asText)
+                suspended_at, invites_disabled, email_auth_factor, password FROM account WHERE email = \(email.asText)
             """
         }
     }
@@ -84,7 +84,8 @@ public struct AccountStore: Sendable {
         return Account(
             did: did, handle: try row.optionalText(1).flatMap { Handle($0) }, email: try row.optionalText(2),
             emailConfirmedAt: try row.optionalTimestamp(3), createdAt: try row.timestamp(4), state: state,
-            deleteAfter: try row.optionalTimestamp(6), invitesDisabled: try row.bool(9))
+            deleteAfter: try row.optionalTimestamp(6), invitesDisabled: try row.bool(9),
+            wantsEmailCode: try row.bool(10))
     }
 
     // MARK: Making and changing
@@ -190,6 +191,19 @@ public struct AccountStore: Sendable {
     /// Stores a new password hash and ends every session of the account (specs/pds.md §2.5). Throws `notFound`.
     public func setPassword(_ hash: Bytes, of did: DID) throws {
         try database.write { try Self.setPassword(hash, of: did, in: $0) }
+    }
+
+    /// The account's address, which must still be `email`, is its owner's. Throws `notFound`.
+    public static func confirmEmail(_ email: Bytes, of did: DID, at now: Timestamp, in writer: any Writer) throws {
+        let changed = try writer.run(
+            "UPDATE account SET email_confirmed_at = \(now) WHERE did = \(did.sql) AND email = \(email.asText)")
+        guard changed == 1 else { throw AccountError.notFound }
+    }
+
+    /// Whether signing in with the account's password wants a code by mail too. Throws `notFound`.
+    public static func setEmailAuthFactor(_ wantsCode: Bool, of did: DID, in writer: any Writer) throws {
+        let changed = try writer.run("UPDATE account SET email_auth_factor = \(wantsCode) WHERE did = \(did.sql)")
+        guard changed == 1 else { throw AccountError.notFound }
     }
 
     /// The same as part of a transaction.

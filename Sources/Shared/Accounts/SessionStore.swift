@@ -17,6 +17,8 @@ public enum SessionError: Error, Equatable, Sendable {
     case wrongCredentials
     case passwordTooLong
     case takenDown
+    /// The password is right; the account wants a code by mail too.
+    case authFactorRequired
     /// The refresh token was used up, signed out or is unknown.
     case revoked
 }
@@ -56,8 +58,12 @@ public struct SessionStore: Sendable {
     ///
     /// Every failure costs the same two derivations, whether the identifier exists, has app passwords or not: equal
     /// work instead of a timer, so that no thread sleeps. Throws `SessionError`.
+    ///
+    /// `factor` is asked when the account's own password was given and the account wants a code by mail too: it returns
+    /// when the code was there, and throws what to answer when not. Without it such an account gets
+    /// `authFactorRequired`. App passwords are not asked: they are what an app without a person has.
     public func create(
-        identifier: Bytes, password: Bytes, allowTakenDown: Bool = false
+        identifier: Bytes, password: Bytes, allowTakenDown: Bool = false, factor: ((Account) throws -> Void)? = nil
     ) throws -> Session {
         guard password.count <= Self.passwordSizeMax else { throw SessionError.passwordTooLong }
         let known = try Self.key(identifier).flatMap { try accounts.credentials($0) }
@@ -74,7 +80,19 @@ public struct SessionStore: Sendable {
         case .active, .deactivated:
             scope = Self.scope(of: appPassword)
         }
+        if isPassword, account.wantsEmailCode {
+            guard let factor else { throw SessionError.authFactorRequired }
+            try factor(account)
+        }
         return try begin(account, scope: scope, appPassword: appPassword?.name)
+    }
+
+    /// Whether `password` is the account's own. Costs the same derivation when there is no such account.
+    public func isPassword(_ password: Bytes, of did: DID) throws -> Bool {
+        guard password.count <= Self.passwordSizeMax else { return false }
+        let known = try accounts.credentials(.did(did))
+        return try Password.verify(password, against: known?.password ?? nobody) && known != nil
+            && !password.contains(0)
     }
 
     /// The account's own password first, or the app passwords first where the text has their form; the other only
@@ -109,6 +127,19 @@ public struct SessionStore: Sendable {
         if let did = DID(identifier) { return .did(did) }
         // People type the at-sign of a mention.
         return Handle(lower.first == 0x40 ? lower.from(1) : lower).map { .handle($0) }
+    }
+
+    /// What attempts to sign in as `identifier` are counted by: the account that it names, or itself when there is
+    /// none. Throws what the database throws.
+    ///
+    /// DID and handle name each other in public, so that guesses by either come from one budget. An e-mail address
+    /// stays apart: a shared budget would show whose it is.
+    public func attemptKey(_ identifier: Bytes) throws -> Bytes {
+        switch Self.key(identifier) {
+        case .did(let did): did.bytes
+        case .handle(let handle): try accounts.find(handle)?.did.bytes ?? handle.bytes
+        case .email, nil: identifier.lowercasedASCII
+        }
     }
 
     static func scope(of appPassword: AppPassword?) -> SessionScope {

@@ -2,6 +2,7 @@ internal import ATProto
 internal import Accounts
 public import Base
 internal import Hosting
+internal import Mail
 internal import Moderation
 internal import Repos
 internal import Storage
@@ -15,11 +16,14 @@ public enum CollectWorker {
     private static let reportsMax = 500
 
     /// Accounts whose owners wanted them gone by now, events older than the window, blobs that no record has named for
-    /// longer than the grace, budgets that are over. Then passes on the reports that are due, for which alone it needs
-    /// keys. Throws what the database and the files throw; what was removed before stays removed.
+    /// longer than the grace, what imports have left behind, budgets that are over, mail of last week, kept
+    /// repositories that nobody asked for. Names the accounts that are above the soft quota. Then passes on the reports
+    /// that are due, for which alone it needs keys. Throws what the database and the files throw; what was removed
+    /// before stays removed.
     public static func run(_ settings: Settings, log: Log) throws {
         let paths = Paths(settings)
         let clock = Clock.system
+        let archive = Service.archive(paths, clock)
         let database = try Databases.openForService(settings, paths, log: log)
         let window = Int64(settings[Settings.eventWindowHours]) * 3_600
 
@@ -28,16 +32,26 @@ public enum CollectWorker {
         let blobs = try BlobStore(
             database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax])
         let accounts = AccountRemoval(
-            database: database, accounts: AccountStore(database: database), repos: repos(database, events, clock),
-            events: events, blobs: blobs)
+            database: database, accounts: AccountStore(database: database),
+            repos: repos(database, events, archive, clock), events: events, blobs: blobs)
         let removed = try accounts.collect(now: clock.now(), log: AdminLog(database: database, clock: clock))
         let blobCount = try all { try blobs.purge() }
+        let trashCount = try all { try blobs.emptyTrash() }
+        let importCount = try all { try RepoImporter.collect(in: database, now: clock.now()) }
         let budgets = BudgetStore(database)
         let budgetCount = try all { try budgets.trim(now: clock.now()) }
+        let mailCount = try all { try MailQueue.trim(now: clock.now(), in: database) }
+        _ = archive?.trim()
+        if let soft = Service.quota(settings).soft {
+            for (did, bytes) in try StorageUse.accounts(above: soft, limit: Self.warningsMax, in: database) {
+                log.warning("quota.soft", ["did": .bytes(did.bytes), "bytes": .integer(bytes)])
+            }
+        }
         log.info(
             "collect.done",
             [
-                "events": .integer(eventCount), "blobs": .integer(blobCount), "budgets": .integer(budgetCount),
+                "events": .integer(eventCount), "blobs": .integer(blobCount), "trash": .integer(trashCount),
+                "imports": .integer(importCount), "budgets": .integer(budgetCount), "mails": .integer(mailCount),
                 "accounts": .integer(removed.deleted), "finished": .integer(removed.finished),
             ])
         let reports = ReportStore(database: database, clock: clock)
@@ -47,11 +61,16 @@ public enum CollectWorker {
     }
 
     /// Repositories to remove, not to write to: nothing here signs a commit.
-    private static func repos(_ database: any Database, _ events: EventStore, _ clock: Clock) -> RepoStore {
+    private static func repos(
+        _ database: any Database, _ events: EventStore, _ archive: RepoArchive?, _ clock: Clock
+    ) -> RepoStore {
         RepoStore(
-            database: database, events: events, tids: TIDMaker(clockID: 0), clock: clock,
+            database: database, events: events, tids: TIDMaker(clockID: 0), clock: clock, archive: archive,
             keys: { did, _ in throw KeyError.notFound(did) })
     }
+
+    /// Accounts above the soft quota that one run names, the largest first.
+    private static let warningsMax = 100
 
     /// Repeats a step of bounded size until it finds nothing more; returns how many there were.
     private static func all(_ step: () throws -> Int) throws -> Int {

@@ -8,6 +8,10 @@ public struct Keys: Sendable {
     public let sealer: Sealer
     /// Signs session tokens (HS256).
     public let sessions: Secret
+    /// Seals mail that waits, and the codes in it.
+    public let mail: Sealer
+    /// Makes the digests of codes by mail.
+    public let codes: Secret
     /// The rotation key that new did:plc identities are made with.
     public let rotation: SigningKey
 
@@ -47,9 +51,11 @@ public struct Keys: Sendable {
             throw Missing.sealingKey(path: paths.sealingKey)
         }
         let sealer = try Sealer(key: root)
-        let sessions = HMACSHA256.authenticate("skystead session tokens, version 1", key: root)
+        func derived(_ purpose: Bytes) -> Secret { Secret(HMACSHA256.authenticate(purpose, key: root).bytes) }
         return Keys(
-            sealer: sealer, sessions: Secret(sessions.bytes),
+            sealer: sealer, sessions: derived("skystead session tokens, version 1"),
+            mail: try Sealer(key: derived("skystead mail, version 1")),
+            codes: derived("skystead codes by mail, version 1"),
             rotation: try rotationKey(paths.rotationKey, sealer, create: create, entropy))
     }
 

@@ -5,6 +5,17 @@ public import Net
 public enum Outbound {
     /// `also` names hosts that a tool may reach beside those in the settings, such as its own web server.
     public static func client(_ settings: Settings, also: [Bytes] = []) -> HTTPClient {
+        HTTPClient(configuration(settings, also: also))
+    }
+
+    /// The client for mail, or nil when no mail server is set. Throws `SMTPError.addressNotAllowed`.
+    public static func mail(_ settings: Settings) throws(SMTPError) -> SMTPClient? {
+        guard let server = settings[Settings.smtpURL] else { return nil }
+        return try SMTPClient(server, name: settings[Settings.host], configuration(settings))
+    }
+
+    /// What `client` is made from, for a tool that changes it.
+    public static func configuration(_ settings: Settings, also: [Bytes] = []) -> HTTPClient.Configuration {
         var configuration = HTTPClient.Configuration()
         configuration.userAgent = Bytes("skystead/\(Version.text)")
         configuration.extraCAFile = settings[Settings.extraCAFile]
@@ -13,7 +24,7 @@ public enum Outbound {
             configuration.hostOverrides[pair.upTo(equals)] = pair.from(equals + 1)
         }
         configuration.privateHostsAllowed = Set(settings[Settings.allowPrivateHosts] + also)
-        return HTTPClient(configuration)
+        return configuration
     }
 }
 

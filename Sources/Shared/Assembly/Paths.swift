@@ -12,6 +12,10 @@ public struct Paths: Sendable {
 
     public var database: String { "\(data)/skystead.sqlite" }
     public var blobs: String { "\(data)/blobs" }
+    /// Whole repositories that were sent once; may be emptied at any time.
+    public var cars: String { "\(data)/cars" }
+    /// Where CARs are while they are imported. Nothing in it has a name for longer than a moment.
+    public var imports: String { "\(data)/import" }
     public var keys: String { "\(data)/keys" }
     public var sealingKey: String { "\(keys)/sealing.key" }
     public var rotationKey: String { "\(keys)/plc-rotation.sealed" }

@@ -9,11 +9,20 @@ public enum Processes {
 
     /// Runs `body` with the settings and the log; its errors become one line and an exit status.
     public static func run(_ body: (Settings, Log) throws -> Int32) -> Int32 {
-        let log = Log.standardError
+        ProcessHardening.returnLargeMemory()
+        var log = Log.standardError
+        var reports: ErrorReports?
+        // What ends the process is reported too, and is worth a moment.
+        defer { reports?.flush(milliseconds: ErrorReports.flushMilliseconds) }
         do {
             let settings = try Settings.ofProcess()
             try ProcessHardening.protectMemory()
-            return try body(settings, log.atLeast(Log.Level(settings: settings)))
+            reports = try ErrorReports(settings)
+            log = log.atLeast(Log.Level(settings: settings)).observed { [reports] error in
+                Observability.errors.count(error.event)
+                reports?.add(error)
+            }
+            return try body(settings, log)
         } catch let error as Settings.Invalid {
             for problem in error.problems { log.error("settings", ["problem": .text(problem)]) }
             return badConfiguration

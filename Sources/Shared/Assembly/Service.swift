@@ -3,6 +3,8 @@ public import Accounts
 public import Base
 public import Hosting
 public import Identity
+internal import Lexicons
+internal import Mail
 public import Moderation
 internal import Net
 public import Repos
@@ -17,15 +19,20 @@ public struct Service: Sendable {
     public let accounts: AccountStore
     public let invites: InviteStore
     public let life: AccountLife
+    public let mail: AccountMail
     public let keys: KeyStore
     public let resolver: Resolver
     public let repos: RepoStore
     public let records: RecordStore
     public let blobs: BlobStore
+    public let imports: RepoImporter
+    public let quota: StorageQuota
     public let events: EventStore
     public let administration: Administration
     public let adminLog: AdminLog
     public let reports: ReportDesk
+    let lexicons: LexiconCatalog
+    let lexiconUpdates: LexiconUpdates
     let serviceKeys: Keys
     let serviceDID: DID
     let clock = Clock.system
@@ -44,6 +51,7 @@ public struct Service: Sendable {
         serviceKeys = try Keys.load(settings, paths)
         database = try Databases.openForService(settings, paths, log: log)
 
+        quota = Self.quota(settings)
         accounts = AccountStore(database: database)
         invites = InviteStore(database: database, host: names.host, entropy: entropy)
         let keys = KeyStore(database: database, sealer: serviceKeys.sealer, entropy: entropy)
@@ -51,14 +59,27 @@ public struct Service: Sendable {
         events = EventStore(database: database, clock: clock)
         repos = RepoStore(
             database: database, events: events, tids: TIDMaker(clockID: try Self.clockID(entropy)), clock: clock,
+            archive: Self.archive(paths, clock), quota: quota,
             keys: { did, reader in try keys.key(of: did, in: reader) })
         records = RecordStore(database: database)
         blobs = try BlobStore(
-            database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax])
+            database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax],
+            quota: quota)
+        imports = try RepoImporter(
+            repos: repos, directory: paths.imports, sizeMax: settings[Settings.importSizeMax])
+
+        mail = AccountMail(
+            database: database, accounts: accounts,
+            tokens: AccountTokenStore(
+                database: database, key: serviceKeys.codes, sealer: serviceKeys.mail, entropy: entropy),
+            queue: MailQueue(database: database, sealer: serviceKeys.mail, entropy: entropy), host: names.host,
+            clock: clock, entropy: entropy)
 
         let network = Self.network(settings)
         let directory = PLCDirectory(url: settings[Settings.plcURL], network: network)
         resolver = Resolver(database: database, directory: directory, network: network, clock: clock)
+        lexicons = try LexiconParts.catalog(settings, database, clock)
+        lexiconUpdates = LexiconParts.updates(settings, database, resolver, clock)
         life = AccountLife(
             stores: AccountLife.Stores(
                 database: database, accounts: accounts, invites: invites, keys: keys, repos: repos, events: events,
@@ -89,6 +110,12 @@ public struct Service: Sendable {
         return nil
     }
 
+    /// What an account may take up: no bound where the setting is 0.
+    static func quota(_ settings: Settings) -> StorageQuota {
+        func bound(_ setting: Setting<Int>) -> Int? { settings[setting] == 0 ? nil : settings[setting] }
+        return StorageQuota(soft: bound(Settings.quotaSoft), hard: bound(Settings.quotaHard))
+    }
+
     /// Which of the 1,024 clocks of the TID specification this process is: processes that write at the same time
     /// should differ, and need not (a revision is always greater than the one before).
     private static func clockID(_ entropy: Entropy) throws -> Int {
@@ -96,7 +123,12 @@ public struct Service: Sendable {
         return Int(bytes[0]) << 8 | Int(bytes[1])
     }
 
-    private static func network(_ settings: Settings) -> IdentityNetwork {
+    /// Kept repositories, with the group of the blobs' directory: the web server reads both.
+    static func archive(_ paths: Paths, _ clock: Clock) -> RepoArchive? {
+        RepoArchive(directory: paths.cars, beside: paths.blobs, clock: clock, entropy: .system)
+    }
+
+    static func network(_ settings: Settings) -> IdentityNetwork {
         let client = Outbound.client(settings)
         let dns = DNSResolver(servers: settings[Settings.dnsServers])
         return IdentityNetwork(

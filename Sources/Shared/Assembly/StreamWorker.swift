@@ -14,6 +14,10 @@ public enum StreamWorker {
         let source = DatabaseEvents(events: events, signal: try database.changeSignal())
         let control = try StreamControl()
         control.stopOnTermination()
+        let metrics = Metrics()
+        Observability.register(metrics, process: "stream")
+        metrics.register { control.counters.write(to: &$0) }
+        try Observability.open(metrics, port: settings[Settings.streamMetricsPort], log: log)
         let server = try StreamServer(source: source, control: control, log: log)
         try server.run(listener: try listener(settings, paths))
     }

@@ -12,13 +12,16 @@ internal import XRPCHandlers
 public struct XRPCService: Sendable {
     public let responder: Responder
 
-    /// Where conf/nginx and conf/caddy have the blobs, behind `X-Accel-Redirect`.
+    /// Where conf/nginx and conf/caddy have blobs and kept repositories, behind `X-Accel-Redirect`.
     private static let blobInternalPath: Bytes = "/_blobs/"
+    private static let archiveInternalPath: Bytes = "/_cars/"
 
     /// Opens everything that `Service` does, and throws what it throws and `Settings.Invalid` for an AppView that can't
     /// be asked.
     public init(_ settings: Settings, log: Log, metrics: Metrics) throws {
         let service = try Service(settings, log: log)
+        Observability.register(metrics, process: "xrpc", service.database)
+        Observability.register(metrics, service.blobs)
         let tokens = SessionTokens(key: service.serviceKeys.sessions, service: service.serviceDID)
         let database: any Database = service.database
         var surface = XRPCSettings(
@@ -29,6 +32,7 @@ public struct XRPCService: Sendable {
             contactEmail: settings[Settings.contactEmail], adminPassword: settings[Settings.adminPassword])
         surface.blobInternalPath = Self.blobInternalPath
         surface.moderationDID = settings[Settings.moderationDID].flatMap { DID($0) }
+        surface.archiveInternalPath = Self.archiveInternalPath
         let app = XRPCApp(
             settings: surface,
             clock: service.clock, entropy: service.entropy, log: log,
@@ -38,10 +42,20 @@ public struct XRPCService: Sendable {
                 database: database, tokens: tokens, clock: service.clock, entropy: service.entropy),
             appPasswords: AppPasswordStore(database: database, entropy: service.entropy), invites: service.invites,
             preferences: PreferenceStore(database: database), keys: service.keys, resolver: service.resolver,
-            life: service.life, repos: service.repos, records: service.records, blobs: service.blobs,
-            upstream: try Self.upstream(settings), takedowns: TakedownStore(database: database),
-            labels: LabelStore(database: database), administration: service.administration, reports: service.reports)
+            life: service.life, mail: service.mail, repos: service.repos, records: service.records,
+            blobs: service.blobs, imports: service.imports, upstream: try Self.upstream(settings),
+            takedowns: TakedownStore(database: database), labels: LabelStore(database: database),
+            administration: service.administration, reports: service.reports, lexicons: service.lexicons,
+            lexiconUpdates: service.lexiconUpdates)
         metrics.register { [metrics = app.upstream.metrics] in metrics.write(to: &$0) }
+        if settings[Settings.smtpURL] == nil {
+            log.warning(
+                "mail.off",
+                [
+                    "problem": "no mail is sent: SKYSTEAD_SMTP_URL is not set",
+                    "remedy": "set it; until then codes are in `skystead mail queue --codes`",
+                ])
+        }
         let home = HomeResponder(app: app)
         responder = { home.respond(to: $0) }
     }

@@ -24,6 +24,24 @@ public final class FileHandle: Sendable {
         return FileHandle(file)
     }
 
+    /// A new file in `directory` without a name, for writing and reading: it is gone when this handle is, however the
+    /// process ends.
+    public static func temporary(in directory: String) throws(SystemError) -> FileHandle {
+        // mkstemp puts letters in place of six X.
+        var template = Array("\(directory)/.\(String(repeating: "X", count: 6))".utf8CString)
+        let file = template.withUnsafeMutableBufferPointer { name in
+            guard let path = name.baseAddress else { return Int32(-1) }
+            let file = mkstemp(path)
+            if file >= 0 {
+                unlink(path)
+                _ = fcntl(file, F_SETFD, FD_CLOEXEC)
+            }
+            return file
+        }
+        guard file >= 0 else { throw SystemError("create a temporary file in \(directory)") }
+        return FileHandle(file)
+    }
+
     /// Writes all of `bytes` at the end of what was written before.
     public func write(_ bytes: UnsafeRawBufferPointer) throws(SystemError) {
         var done = 0
@@ -43,6 +61,20 @@ public final class FileHandle: Sendable {
             guard count >= 0 else { throw SystemError("read") }
             return count
         }
+    }
+
+    /// Fills `buffer` from `offset` on, wherever the file was written or read last. Returns fewer bytes than
+    /// `buffer.count` only when the file ends before.
+    public func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(SystemError) -> Int {
+        var done = 0
+        while done < buffer.count {
+            let count = pread(descriptor, buffer.baseAddress.map { $0 + done }, buffer.count - done, offset + done)
+            if count < 0, SystemError.lastErrno == EINTR { continue }
+            guard count >= 0 else { throw SystemError("read") }
+            if count == 0 { break }
+            done += count
+        }
+        return done
     }
 
     /// Starts to write `count` bytes from `offset` to the disk and waits for nothing, so that the final `sync` has

@@ -54,6 +54,49 @@ public enum Files {
         guard mkdir(path, mode) == 0 || SystemError.lastErrno == EEXIST else { throw SystemError("mkdir \(path)") }
     }
 
+    /// The paths of the files under `path` whose names end in `ending`, sorted by their bytes. Names that begin with a
+    /// dot are passed over; links are followed. Throws `SystemError`: E2BIG for more than `countMax` of them, ELOOP for
+    /// directories deeper than `depthMax`.
+    public static func list(
+        _ path: String, ending: String, countMax: Int, depthMax: Int
+    ) throws(SystemError) -> [String] {
+        var found: [String] = []
+        var waiting = [(path: path, depth: 1)]
+        while let next = waiting.popLast() {
+            guard next.depth <= depthMax else { throw SystemError("list \(next.path)", errno: ELOOP) }
+            for name in try names(in: next.path) where name.utf8.first != 0x2E {
+                let inner = "\(next.path)/\(name)"
+                var status = stat()
+                guard stat(inner, &status) == 0 else { throw SystemError("stat \(inner)") }
+                if status.st_mode & S_IFMT == S_IFDIR {
+                    waiting.append((inner, next.depth + 1))
+                } else if name.utf8.count >= ending.utf8.count,
+                    name.utf8.suffix(ending.utf8.count).elementsEqual(ending.utf8)
+                {
+                    found.append(inner)
+                }
+                guard found.count + waiting.count <= countMax else {
+                    throw SystemError("list \(path)", errno: E2BIG)
+                }
+            }
+        }
+        return found.sorted { Bytes($0) < Bytes($1) }
+    }
+
+    private static func names(in path: String) throws(SystemError) -> [String] {
+        guard let directory = opendir(path) else { throw SystemError("opendir \(path)") }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let capacity = MemoryLayout.size(ofValue: entry.pointee.d_name)
+            names.append(
+                withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: capacity) { String(cString: $0) }
+                })
+        }
+        return names
+    }
+
     /// True when anything is at `path`.
     public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 

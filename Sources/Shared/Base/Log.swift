@@ -29,6 +29,13 @@ public struct Log: Sendable {
     private let write: @Sendable ([UInt8]) -> Void
     private let journal: Bool
     private var minimum = Level.debug
+    private var observer: (@Sendable (ErrorEvent) -> Void)?
+
+    /// A line of the level `error`, as it is handed to an observer: what the line says, and nothing else.
+    public struct ErrorEvent: Sendable {
+        public let event: Bytes
+        public let fields: [(name: Bytes, value: Bytes)]
+    }
 
     /// A log whose lines go to `write`, each ending in LF. `journal` puts sd-daemon's `<N>` before each.
     public init(journal: Bool = false, write: @escaping @Sendable ([UInt8]) -> Void) {
@@ -48,6 +55,14 @@ public struct Log: Sendable {
         return log
     }
 
+    /// The same log, which also tells `observer` of each error. It is called on the thread that logs: it must not
+    /// block, nor log an error itself.
+    public func observed(by observer: @escaping @Sendable (ErrorEvent) -> Void) -> Log {
+        var log = self
+        log.observer = observer
+        return log
+    }
+
     /// Drops everything: for tools whose output is for people.
     public static let silent = Log { _ in }
 
@@ -64,6 +79,7 @@ public struct Log: Sendable {
     public func line(_ level: Level, _ event: StaticString, _ fields: KeyValuePairs<StaticString, Field>) {
         // syslog's priorities: the smaller the number, the more important.
         guard level.priority <= minimum.priority else { return }
+        if level == .error, let observer { observer(Self.errorEvent(event, fields)) }
         var out: [UInt8] = []
         out.reserveCapacity(160)
         if journal { out.append(contentsOf: [0x3C, level.priority, 0x3E]) }
@@ -82,6 +98,20 @@ public struct Log: Sendable {
         }
         out.append(0x0A)
         write(out)
+    }
+
+    private static func errorEvent(_ event: StaticString, _ fields: KeyValuePairs<StaticString, Field>) -> ErrorEvent {
+        ErrorEvent(
+            event: Bytes(stringLiteral: event),
+            fields: fields.map { key, value in
+                let bytes: Bytes
+                switch value {
+                case .integer(let number): bytes = Bytes(String(number))
+                case .text(let text): bytes = Bytes(text)
+                case .bytes(let given): bytes = given
+                }
+                return (Bytes(stringLiteral: key), bytes.upTo(valueSizeMax))
+            })
     }
 
     /// The longest value that a line keeps; the rest is cut and marked.

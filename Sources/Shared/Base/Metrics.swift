@@ -42,7 +42,7 @@ public final class Metrics: Sendable {
 
 /// Writes the Prometheus text exposition format 0.0.4.
 public struct MetricsText {
-    public enum Kind: String { case counter, gauge, histogram }
+    public enum Kind: String { case counter, gauge, histogram, summary }
 
     public private(set) var bytes: [UInt8] = []
 
@@ -126,4 +126,44 @@ public struct MetricsText {
     }
 
     private mutating func put(_ text: StaticString) { text.withUTF8Buffer { bytes.append(contentsOf: $0) } }
+}
+
+/// Durations in buckets, for a Prometheus histogram. Any number of threads may add at once.
+public final class DurationHistogram: Sendable {
+    /// Upper bounds of the buckets, in microseconds.
+    public static let bounds: [Int] = [
+        100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000,
+    ]
+
+    private struct Figures {
+        /// Not cumulative, and one more for the rest.
+        var buckets = [Int](repeating: 0, count: DurationHistogram.bounds.count + 1)
+        var microseconds = 0
+    }
+    private let figures = Guarded(Figures())
+
+    public init() {}
+
+    public func add(microseconds: Int) {
+        let bucket = Self.bounds.firstIndex { microseconds <= $0 } ?? Self.bounds.count
+        figures.withLock { figures in
+            figures.buckets[bucket] &+= 1
+            figures.microseconds &+= microseconds
+        }
+    }
+
+    /// Writes the family `name` with its one series.
+    public func write(_ name: StaticString, help: StaticString, to text: inout MetricsText) {
+        let figures = figures.withLock { $0 }
+        text.family(name, .histogram, help: help)
+        var total = 0
+        for (index, bound) in Self.bounds.enumerated() {
+            total &+= figures.buckets[index]
+            text.sample(name, suffix: "_bucket", ["le": Bytes(MetricsText.seconds(bound))], value: total)
+        }
+        total &+= figures.buckets[Self.bounds.count]
+        text.sample(name, suffix: "_bucket", ["le": "+Inf"], value: total)
+        text.sample(name, suffix: "_sum", microseconds: figures.microseconds)
+        text.sample(name, suffix: "_count", value: total)
+    }
 }

@@ -173,6 +173,15 @@ extension SettingKind where Value == [Bytes] {
         let one = SettingKind<Bytes?>.url(["https", "http"])
         return list(of: "URLs") { !$0.isEmpty && one.accepts($0) }
     }
+    /// `prefix=demand` rules about collections.
+    static var demands: SettingKind {
+        list(of: "collection=off, =optimistic or =require") { rule in
+            let parts = rule.split(on: 0x3D)
+            let words: [Bytes] = ["off", "optimistic", "require"]
+            return parts.count == 2 && !parts[0].isEmpty && parts[0].allSatisfy { $0 > 0x20 && $0 < 0x7F }
+                && words.contains(parts[1])
+        }
+    }
     /// `name=address` pairs, for tests and for split DNS.
     static var overrides: SettingKind {
         list(of: "name=address") { pair in
@@ -195,6 +204,30 @@ extension SettingKind where Value == [Bytes] {
 extension SettingKind where Value == Secret? {
     static var secret: SettingKind {
         SettingKind("a secret") { bytes in bytes.isEmpty ? .some(nil) : .some(Secret(bytes.array)) }
+    }
+}
+
+extension SettingKind where Value == MailServer? {
+    /// The value is secret, so a problem with it can say only what is right.
+    static var mailServer: SettingKind {
+        SettingKind(
+            """
+            smtps://USER:PASSWORD@HOST:465 or smtp://USER:PASSWORD@HOST:587 (USER and PASSWORD percent-encoded: \
+            an @ is %40, a / is %2F, a % is %25; both or neither)
+            """
+        ) { bytes in
+            if bytes.isEmpty { return .some(nil) }
+            return MailServer(bytes).map { .some($0) }
+        }
+    }
+}
+
+extension SettingKind where Value == MailSender? {
+    static var mailSender: SettingKind {
+        SettingKind("an address, or NAME <ADDRESS>") { bytes in
+            if bytes.isEmpty { return .some(nil) }
+            return MailSender(bytes).map { .some($0) }
+        }
     }
 }
 

@@ -50,6 +50,15 @@ public struct Settings: Sendable {
     /// Where the value of the setting called `key` came from.
     public func source(of key: String) -> Source { values[key]?.source ?? .default }
 
+    /// The files that hold a secret which is in force: nobody else may read them.
+    public var filesWithSecrets: [String] {
+        var paths: Set<String> = []
+        for row in Self.rows where row.secret {
+            if case .file(let path)? = values[row.key]?.source { paths.insert(path) }
+        }
+        return paths.sorted()
+    }
+
     /// The same settings with `key` set to `value`, for tests and for tools that fix one thing.
     /// Throws `Invalid` when there is no such key or the value is not of its grammar.
     public func setting(_ key: String, to value: Bytes) throws(Invalid) -> Settings {

@@ -78,12 +78,46 @@ extension Settings {
     public static let blobSizeMax = Setting(
         "SKYSTEAD_BLOB_SIZE_MAX", .size(1...(2 << 30)), default: "100M",
         help: "The largest blob that an account may upload. The web server's own limit must be at least this.")
+    public static let importSizeMax = Setting(
+        "SKYSTEAD_IMPORT_SIZE_MAX", .size(1...(16 << 30)), default: "1G",
+        help: """
+            The largest repository (CAR) that an account may bring along. The web server's own limit must be at least \
+            this.
+            """)
+    public static let quotaSoft = Setting(
+        "SKYSTEAD_QUOTA_SOFT", .size(0...(1 << 50)), default: "0",
+        help: "Bytes of records and blobs above which `collect` names an account in its log. 0: none.")
+    public static let quotaHard = Setting(
+        "SKYSTEAD_QUOTA_HARD", .size(0...(1 << 50)), default: "0",
+        help: """
+            Bytes of records and blobs that one account may take up; what would go above is refused. 0: no bound. \
+            `skystead account info` shows what it takes up.
+            """)
     public static let rateLimits = Setting(
         "SKYSTEAD_RATE_LIMITS", .flag, default: "yes",
         help: "Whether callers have budgets. Turn it off for a benchmark on a closed machine only.")
+    public static let diskFreeMin = Setting(
+        "SKYSTEAD_DISK_FREE_MIN", .size(0...(1 << 50)), default: "200M",
+        help: "The room that there should be in SKYSTEAD_DATA_DIR: with less, `skystead check` says that it is wrong.")
     public static let eventWindowHours = Setting(
         "SKYSTEAD_EVENT_WINDOW_HOURS", .integer(1...8_760), default: "72",
         help: "How long the firehose keeps events for those who come back with a cursor.")
+
+    // MARK: Lexicons
+
+    public static let lexiconDirectory = Setting(
+        "SKYSTEAD_LEXICON_DIR", .text, default: nil,
+        help: """
+            A directory of lexicons (.json files, in folders or not) by which records are checked, beside those that \
+            are built in and those that the network publishes. Read when a process starts.
+            """)
+    public static let lexiconPolicy = Setting(
+        "SKYSTEAD_LEXICON_POLICY", .demands, default: "",
+        help: """
+            How much is asked of records, by the beginning of their collection's name: off checks nothing, optimistic \
+            checks what is known and takes the rest, require checks everything, asked or not, and refuses what is not \
+            known. * stands for all. Without a rule: optimistic.
+            """)
 
     // MARK: The network
 
@@ -120,8 +154,11 @@ extension Settings {
     public static let reportServiceURL = Setting(
         "SKYSTEAD_REPORT_SERVICE_URL", .url(["https", "http"]), default: nil, help: "Where that one is.")
     public static let crawlers = Setting(
-        "SKYSTEAD_CRAWLERS", .urls, default: "", reserved: true,
-        help: "Relays that are told when there is something new.")
+        "SKYSTEAD_CRAWLERS", .urls, default: "",
+        help: """
+            Relays that are told when there is something new, such as https://bsky.network: at once, and not again \
+            for 20 minutes. Without any nobody is told, and the network does not see what is written here.
+            """)
     public static let extraCAFile = Setting(
         "SKYSTEAD_EXTRA_CA_FILE", .text, default: nil,
         help: "Certificates in PEM that are trusted for outbound requests beside the system's.")
@@ -138,10 +175,16 @@ extension Settings {
         "SKYSTEAD_DNS_SERVERS", .addresses, default: "",
         help: "DNS servers for handle look-ups. Without it: those of /etc/resolv.conf.")
     public static let smtpURL = Setting(
-        "SKYSTEAD_SMTP_URL", .secret, default: nil, secret: true, reserved: true,
-        help: "smtps://user:password@host: where mail is handed over.")
+        "SKYSTEAD_SMTP_URL", .mailServer, default: nil, secret: true,
+        help: """
+            Where mail is handed over: smtps:// with TLS from the first byte (port 465), or smtp:// with STARTTLS \
+            (port 587). Without it no mail is sent: codes wait in `skystead mail queue --codes`. A relay on a private \
+            address must be in SKYSTEAD_ALLOW_PRIVATE_HOSTS as host:port; only there, and only without a password, \
+            may a connection stay without TLS. `skystead mail test ADDRESS` tries it.
+            """)
     public static let mailFrom = Setting(
-        "SKYSTEAD_MAIL_FROM", .text, default: nil, reserved: true, help: "The sender of that mail.")
+        "SKYSTEAD_MAIL_FROM", .mailSender, default: nil,
+        help: "The sender of that mail: an address that the mail server lets this login use.")
 
     // MARK: Object storage
 
@@ -168,6 +211,18 @@ extension Settings {
     public static let metricsPort = Setting(
         "SKYSTEAD_METRICS_PORT", .integer(0...65_535), default: "0",
         help: "A port on 127.0.0.1 with the XRPC responder's figures for Prometheus at /metrics. 0: none.")
+    public static let streamMetricsPort = Setting(
+        "SKYSTEAD_STREAM_METRICS_PORT", .integer(0...65_535), default: "0",
+        help: "The same for the firehose. 0: none.")
+    public static let crawlersMetricsPort = Setting(
+        "SKYSTEAD_CRAWLERS_METRICS_PORT", .integer(0...65_535), default: "0",
+        help: "The same for the worker that tells relays of news. 0: none.")
+    public static let sentryDSN = Setting(
+        "SKYSTEAD_SENTRY_DSN", .secret, default: nil, secret: true,
+        help: """
+            https://key@host/project: where unexpected errors are reported, in the form of Sentry (envelopes). \
+            A report holds what the log says, never a header of a request.
+            """)
     public static let streamPort = Setting(
         "SKYSTEAD_STREAM_PORT", .integer(0...65_535), default: "0",
         help: "A port on 127.0.0.1 for the firehose, beside its unix socket. 0: none.")
@@ -183,7 +238,8 @@ extension Settings {
             "Accounts",
             [inviteRequired, adminPassword, contactEmail, privacyPolicyURL, termsOfServiceURL]
         ),
-        ("Limits", [blobSizeMax, rateLimits, eventWindowHours]),
+        ("Limits", [blobSizeMax, importSizeMax, quotaSoft, quotaHard, rateLimits, diskFreeMin, eventWindowHours]),
+        ("Lexicons", [lexiconDirectory, lexiconPolicy]),
         (
             "The network",
             [
@@ -193,7 +249,13 @@ extension Settings {
             ]
         ),
         ("Object storage", [s3Endpoint, s3Bucket, s3Region, s3AccessKeyID, s3SecretAccessKey]),
-        ("Processes", [threads, drainSeconds, metricsPort, streamPort, logLevel]),
+        (
+            "Processes",
+            [
+                threads, drainSeconds, metricsPort, streamMetricsPort, crawlersMetricsPort, streamPort, sentryDSN,
+                logLevel,
+            ]
+        ),
     ]
 
     static let rows: [any SettingRow] = table.flatMap(\.rows)

@@ -49,7 +49,10 @@ extension AccountLife {
     ///
     /// The signing key is kept before the directory is told, so that a crash in between loses no key; the account, its
     /// key, its repository and the events `#identity`, `#account`, `#commit` are one transaction.
-    public func create(_ request: AccountRequest) throws -> Account {
+    public func create(_ request: AccountRequest) throws -> Account { try create(request) { _, _ in } }
+
+    /// The same; `also` runs in the transaction that makes the account.
+    func create(_ request: AccountRequest, also: (any Writer, DID) throws -> Void) throws -> Account {
         let password = try check(request)
         let email = try request.email.map { address throws(AccountError) in try Email.parse(address) }
         try stores.accounts.checkFree(did: request.did, handle: request.handle, email: email)
@@ -62,7 +65,7 @@ extension AccountLife {
             deactivatedAt: movesIn ? now : nil,
             deleteAfter: movesIn ? now.adding(seconds: Self.movedInSeconds) : nil, inviteCode: request.inviteCode)
         do {
-            try store(new, key: key, status: movesIn ? .deactivated : .active)
+            try store(new, key: key, status: movesIn ? .deactivated : .active) { try also($0, new.did) }
         } catch {
             // Another request took the name since it was checked. A directory entry stays behind, pointing nowhere.
             if isNew { log.warning("account.orphan", ["did": .bytes(did.bytes), "cause": .text("\(error)")]) }
@@ -135,7 +138,9 @@ extension AccountLife {
         return (did, key, true)
     }
 
-    private func store(_ new: AccountStore.New, key: SigningKey, status: RepoStatus) throws {
+    private func store(
+        _ new: AccountStore.New, key: SigningKey, status: RepoStatus, also: (any Writer) throws -> Void
+    ) throws {
         let sealed = try stores.keys.seal(key, for: new.did)
         try stores.database.write { writer in
             try AccountStore.insert(new, in: writer)
@@ -148,6 +153,7 @@ extension AccountLife {
                 try stores.events.appendAccount(new.did, .active, in: writer)
             }
             try stores.repos.create(new.did, status: status, key: key, in: writer)
+            try also(writer)
         }
     }
 }

@@ -141,7 +141,14 @@ public struct AccountLife: Sendable {
         }
     }
 
-    /// Deletes the account completely: see `AccountRemoval`. Throws `AccountError.notFound`.
+    /// Deletes the account completely: see `AccountRemoval`. `token` is used up in the same transaction; the operator
+    /// needs none. Throws `AccountError.notFound`, and `AccountTokenError` when the token was used meanwhile.
+    public func delete(_ did: DID, token: AccountTokenStore.Checked) throws {
+        try removal.delete(did, first: { try token.use(in: $0) })
+        stores.keys.forget(did)
+    }
+
+    /// The same for the operator.
     public func delete(_ did: DID, also: (any Writer) throws -> Void = { _ in }) throws {
         try removal.delete(did, also: also)
         stores.keys.forget(did)
@@ -265,6 +272,14 @@ public struct AccountLife: Sendable {
         let document = try resolver.document(of: did, fresh: true)
         guard (try? document.pds) == settings.publicURL else { throw HostingError.notPointedHere(.service) }
         guard (try? document.signingKey) == key else { throw HostingError.notPointedHere(.signingKey) }
+    }
+
+    /// The keys that may have signed the account's commits, as far as they can be had: the one that it has here, and
+    /// the one of its DID document, which on a move is still the old server's.
+    public func signers(of did: DID) -> [VerificationKey] {
+        let own = try? stores.keys.key(of: did).publicKey
+        let document = try? resolver.document(of: did).signingKey
+        return [own, document].compactMap(\.self)
     }
 
     /// Whether this server itself answers for the DID: a did:web whose host is under one of its handle domains.

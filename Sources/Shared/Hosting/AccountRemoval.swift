@@ -2,6 +2,7 @@ public import ATProto
 public import Accounts
 public import Base
 internal import Identity
+internal import Mail
 public import Moderation
 public import Repos
 public import Storage
@@ -35,11 +36,13 @@ public struct AccountRemoval: Sendable {
     }
 
     /// Deletes the account. Throws `AccountError.notFound`, also when it is wanted only if it is `due` at that moment
-    /// and is not. `also` runs in the transaction with which it is gone.
+    /// and is not. `first` and `also` run at the beginning and at the end of the transaction with which it is gone.
     public func delete(
-        _ did: DID, due moment: Timestamp? = nil, also: (any Writer) throws -> Void = { _ in }
+        _ did: DID, due moment: Timestamp? = nil, first: (any Writer) throws -> Void = { _ in },
+        also: (any Writer) throws -> Void = { _ in }
     ) throws {
         try database.write { writer in
+            try first(writer)
             guard try AccountStore.find(did, in: writer) != nil else { throw AccountError.notFound }
             if let moment { try AccountStore.checkDue(did, at: moment, in: writer) }
             try repos.markDeleted(did, in: writer)
@@ -47,6 +50,7 @@ public struct AccountRemoval: Sendable {
             try Resolver.forget(did, in: writer)
             try ReportStore.remove(of: did, in: writer)
             try LabelStore.remove(of: did, in: writer)
+            try MailQueue.remove(of: did, in: writer)
             try BudgetStore.forget(key: did.bytes, in: writer)
             try events.appendAccount(did, .deleted, in: writer)
             try also(writer)
@@ -57,6 +61,7 @@ public struct AccountRemoval: Sendable {
     /// Removes what the first transaction left: in any order, as often as it takes; the repository's row is the mark
     /// that there is something left, and goes last.
     private func finish(_ did: DID) throws {
+        repos.archive?.remove(did)
         try events.removeAll(of: did)
         while try repos.removeRows(of: did) {}
         while try blobs.remove(of: did) {}

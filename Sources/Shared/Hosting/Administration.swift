@@ -1,5 +1,5 @@
 public import ATProto
-internal import Accounts
+public import Accounts
 public import Base
 public import Crypto
 internal import Identity
@@ -95,6 +95,11 @@ public struct Administration: Sendable {
 
     // MARK: Accounts
 
+    /// Makes an account. Throws as `AccountLife.create`.
+    public func createAccount(_ request: AccountRequest, by actor: Actor) throws -> Account {
+        try life.create(request) { writer, did in try log.note(.create, did.bytes, by: actor, in: writer) }
+    }
+
     /// Gives an account another handle, reserved ones too. Throws as `AccountLife.changeHandle`.
     public func setHandle(_ handle: Handle, of did: DID, by actor: Actor) throws {
         try life.changeHandle(handle, of: did, allowReserved: true) { writer in
@@ -154,7 +159,7 @@ public struct Administration: Sendable {
             count: count, usesMax: usesMax, for: owners, by: creator, now: life.clock.now()
         ) { writer in
             for owner in owners {
-                let detail = Bytes("\(count) for \(usesMax) accounts each")
+                let detail = Bytes("\(count) codes for \(usesMax) accounts each")
                 try log.note(.createInvites, owner, by: actor, detail: detail, in: writer)
             }
         }

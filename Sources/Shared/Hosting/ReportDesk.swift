@@ -114,10 +114,8 @@ public struct ReportDesk: Sendable {
     private func url(of did: DID, fragment: Bytes) throws -> Bytes {
         if let labeler, labeler.did == did { return labeler.url }
         let document = try resolver.document(of: did)
-        guard let service = document.services.first(where: { $0.fragment == fragment }),
-            DIDDocument.isOrigin(service.endpoint)
-        else { throw IdentityError.invalidDocument(.noService) }
-        return service.endpoint
+        guard let origin = document.origin(of: fragment) else { throw IdentityError.invalidDocument(.noService) }
+        return origin
     }
 
     private static func body(_ report: Report) -> [UInt8] {

@@ -119,7 +119,7 @@ public struct DIDDocument: Sendable, Equatable {
     }
 
     /// `http(s)://host[:port]` and nothing else: no user, path, query or fragment (specs/did, service endpoints).
-    public static func isOrigin(_ url: Bytes) -> Bool {
+    static func isOrigin(_ url: Bytes) -> Bool {
         let scheme: Bytes = url.starts(with: "https://") ? "https://" : "http://"
         guard url.starts(with: scheme), url.count <= 2_048 else { return false }
         let authority = url.from(scheme.count)

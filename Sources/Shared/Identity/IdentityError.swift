@@ -7,6 +7,8 @@ public enum IdentityError: Error, Equatable, Sendable {
     /// The directory or the host says that there is none, or that it is gone.
     case notFound(DID)
     case handleNotFound(Handle)
+    /// Its owner has given the identity up, for good.
+    case tombstoned(DID)
     /// Nothing answered, or not in time. Another try may work.
     case unreachable
     /// What came is no DID document of this DID. The word says what is wrong with it.

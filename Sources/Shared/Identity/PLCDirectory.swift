@@ -19,17 +19,19 @@ public struct PLCDirectory: Sendable {
         guard answer.status >= 200, answer.status < 300 else { throw .directoryRefused(status: answer.status) }
     }
 
-    /// The newest operation of an identity. Throws `notFound`, also for one that was given up.
+    /// The newest operation of an identity. Throws `notFound`, and `tombstoned` for one that was given up.
     public func last(of did: DID) throws(IdentityError) -> SignedPLCOperation {
         let answer = try network.get(url + "/" + did.bytes + "/log/last")
         switch answer.status {
         case 200: break
-        case 404, 410: throw .notFound(did)
+        case 404: throw .notFound(did)
+        case 410: throw .tombstoned(did)
         default: throw .directoryRefused(status: answer.status)
         }
         guard let value = try? JSON.parsePlain(answer.body), case .map = value else {
             throw .invalidDocument(.notJSON)
         }
+        if value["type"]?.text == "plc_tombstone" { throw .tombstoned(did) }
         return SignedPLCOperation(value)
     }
 

@@ -161,6 +161,15 @@ public struct SignedPLCOperation: Sendable, Equatable {
     public let value: Value
     private let block: [UInt8]
 
+    /// An operation that somebody else signed, as it came: nil when it is no `plc_operation` with a signature. Whether
+    /// the signature is good is for the directory to say.
+    public init?(signed value: Value) {
+        guard value["type"]?.text == "plc_operation", value["sig"]?.text != nil, PLCOperation(value) != nil else {
+            return nil
+        }
+        self.init(value)
+    }
+
     /// `value` must be in DRISL order (`Value.object` and the parsers see to it).
     init(_ value: Value) {
         self.value = value

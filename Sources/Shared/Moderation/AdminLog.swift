@@ -25,12 +25,14 @@ public enum Actor: Sendable, Equatable {
 
 /// What administrators and moderators do. The raw value is the log's word: never reused.
 public enum AdminAct: String, Sendable, CaseIterable {
-    case takedown, liftTakedown = "lift-takedown", suspend, unsuspend, deactivate, activate, delete
+    case create, takedown, liftTakedown = "lift-takedown", suspend, unsuspend, deactivate, activate, delete
     case setHandle = "set-handle", setEmail = "set-email", setPassword = "set-password", rotateKey = "rotate-key"
     case revokeCredentials = "revoke-credentials"
     case createInvites = "create-invites", disableInvites = "disable-invites"
     case forbidInvites = "forbid-invites", allowInvites = "allow-invites"
     case reserveHandle = "reserve-handle", closeReport = "close-report"
+    /// A code by mail was read out of the database; the detail is its purpose.
+    case showCode = "show-code"
 }
 
 /// One line of the log.

@@ -46,7 +46,7 @@ extension Subject {
     /// The types of subjects on the wire (`com.atproto.admin.defs`, `com.atproto.repo.strongRef`).
     public enum WireType {
         public static let account: Bytes = "com.atproto.admin.defs#repoRef"
-        public static let record: Bytes = "com.atproto.repo.strongRef"
+        public static let record: Bytes = References.strongRef
         public static let blob: Bytes = "com.atproto.admin.defs#repoBlobRef"
     }
 

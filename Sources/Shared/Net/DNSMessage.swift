@@ -1,9 +1,9 @@
 internal import Base
 
-/// Reads the texts out of a DNS response (RFC 1035 §4). Bounded everywhere: a response is at most 65,535 bytes, and
-/// a compressed name may only point backwards.
+/// Reads the texts or the addresses out of a DNS response (RFC 1035 §4). Bounded everywhere: a response is at most
+/// 65,535 bytes, and a compressed name may only point backwards.
 struct DNSMessage {
-    /// TXT records of one name.
+    /// Records of one name.
     static let recordsMax = 64
     /// One text, its strings joined.
     static let textSizeMax = 8_192
@@ -11,9 +11,15 @@ struct DNSMessage {
     static let aliasesMax = 8
     static let nameSizeMax = 255
 
-    private static let typeCNAME: UInt16 = 5
-    private static let typeTXT: UInt16 = 16
-    private static let classInternet: UInt16 = 1
+    /// The kinds of records that are asked for, by their number (RFC 1035 §3.2.2, RFC 3596 §2.1).
+    enum Kind: Int32 {
+        case address4 = 1
+        case texts = 16
+        case address6 = 28
+    }
+
+    private static let typeCNAME = 5
+    private static let classInternet = 1
 
     private let bytes: [UInt8]
     private var position = 0
@@ -23,7 +29,13 @@ struct DNSMessage {
     /// The texts of `name` (in wire form) in the answer section, aliases followed; records of other names don't count.
     static func texts(of name: [UInt8], in response: [UInt8]) throws(DNSError) -> [Bytes] {
         var message = DNSMessage(response)
-        return try message.texts(of: name)
+        return try message.records(of: name, .texts)
+    }
+
+    /// The addresses of `name`, each as its 4 or 16 bytes; aliases followed.
+    static func addresses(of name: [UInt8], _ kind: Kind, in response: [UInt8]) throws(DNSError) -> [Bytes] {
+        var message = DNSMessage(response)
+        return try message.records(of: name, kind)
     }
 
     /// A name in lower-case wire form, labels with their lengths and the root's 0; nil when it is no name that can be
@@ -46,7 +58,7 @@ struct DNSMessage {
         return out
     }
 
-    private mutating func texts(of asked: [UInt8]) throws(DNSError) -> [Bytes] {
+    private mutating func records(of asked: [UInt8], _ wanted: Kind) throws(DNSError) -> [Bytes] {
         guard bytes.count >= 12 else { throw .malformed }
         position = 4
         let questions = try number()
@@ -57,7 +69,7 @@ struct DNSMessage {
             try skip(4)
         }
         var aliases: [[UInt8]: [UInt8]] = [:]
-        var texts: [(owner: [UInt8], text: Bytes)] = []
+        var records: [(owner: [UInt8], data: Bytes)] = []
         for _ in 0..<answers {
             let owner = try name(at: &position)
             let type = try number()
@@ -65,10 +77,10 @@ struct DNSMessage {
             try skip(4)
             let end = try number() + position
             guard end <= bytes.count else { throw .malformed }
-            if kind == Int(Self.classInternet), type == Int(Self.typeTXT) {
-                guard texts.count < Self.recordsMax else { throw .tooLarge }
-                texts.append((owner, try text(to: end)))
-            } else if kind == Int(Self.classInternet), type == Int(Self.typeCNAME) {
+            if kind == Self.classInternet, type == Int(wanted.rawValue) {
+                guard records.count < Self.recordsMax else { throw .tooLarge }
+                records.append((owner, try data(wanted, to: end)))
+            } else if kind == Self.classInternet, type == Self.typeCNAME {
                 guard aliases.count < Self.aliasesMax else { throw .malformed }
                 var start = position
                 aliases[owner] = try self.name(at: &start)
@@ -78,12 +90,21 @@ struct DNSMessage {
         }
         var current = asked
         for _ in 0...Self.aliasesMax {
-            let found = texts.filter { $0.owner == current }.map(\.text)
+            let found = records.filter { $0.owner == current }.map(\.data)
             if !found.isEmpty { return found }
             guard let next = aliases[current] else { return [] }
             current = next
         }
         throw .malformed
+    }
+
+    private mutating func data(_ kind: Kind, to end: Int) throws(DNSError) -> Bytes {
+        switch kind {
+        case .texts: return try text(to: end)
+        case .address4, .address6:
+            guard end - position == (kind == .address4 ? 4 : 16) else { throw .malformed }
+            return Bytes(Array(bytes[position..<end]))
+        }
     }
 
     /// The strings of one record, joined without anything between them.

@@ -18,8 +18,8 @@ public enum DNSError: Error, Equatable, Sendable {
     case tooLarge
 }
 
-/// TXT look-ups by c-ares: random ids and ports, retries, TCP when an answer is truncated. Blocking; a channel for
-/// each call, so that any number of threads may call at once and nothing is kept between two calls.
+/// Look-ups of texts and addresses by c-ares: random ids and ports, retries, TCP when an answer is truncated. Blocking;
+/// a channel for each call, so that any number of threads may call at once and nothing is kept between two calls.
 public struct DNSResolver: Sendable {
     /// `address` or `address:port` (`[address]:port` for IPv6). Empty: the system's (resolv.conf).
     public var servers: [Bytes] = []
@@ -36,8 +36,32 @@ public struct DNSResolver: Sendable {
     public func txt(_ name: Bytes) throws(DNSError) -> [Bytes] {
         guard let wire = DNSMessage.wire(name) else { throw .invalidName }
         let channel = try Channel(self)
-        guard let response = try channel.query(name, deadlineMilliseconds: deadlineMilliseconds) else { return [] }
+        guard let response = try channel.query(name, .texts, deadlineMilliseconds: deadlineMilliseconds) else {
+            return []
+        }
         return try DNSMessage.texts(of: wire, in: response)
+    }
+
+    /// The addresses of `name` as text, IPv4 first; none when the name does not exist or has none. For looks at what
+    /// DNS says: an address that is connected to is decided on in `HTTPClient`.
+    public func addresses(_ name: Bytes) throws(DNSError) -> [Bytes] {
+        guard let wire = DNSMessage.wire(name) else { throw .invalidName }
+        var found: [Bytes] = []
+        for kind in [DNSMessage.Kind.address4, .address6] {
+            let channel = try Channel(self)
+            guard let response = try channel.query(name, kind, deadlineMilliseconds: deadlineMilliseconds) else {
+                continue
+            }
+            for address in try DNSMessage.addresses(of: wire, kind, in: response) {
+                var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+                let isWritten = address.withUnsafeBytes { raw in
+                    inet_ntop(
+                        kind == .address4 ? AF_INET : AF_INET6, raw.baseAddress, &text, socklen_t(text.count)) != nil
+                }
+                if isWritten { found.append(Bytes(text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) })) }
+            }
+        }
+        return found
     }
 }
 
@@ -88,12 +112,12 @@ private final class Channel {
     }
 
     /// The whole response, or nil when the name has no such records.
-    func query(_ name: Bytes, deadlineMilliseconds: Int) throws(DNSError) -> [UInt8]? {
+    func query(_ name: Bytes, _ kind: DNSMessage.Kind, deadlineMilliseconds: Int) throws(DNSError) -> [UInt8]? {
         let deadline = Clock.monotonicNanoseconds() &+ UInt64(max(1, deadlineMilliseconds)) &* 1_000_000
         let text = name.array + [0]
         text.withUnsafeBytes { raw in
             ares_query(
-                channel, raw.bindMemory(to: CChar.self).baseAddress, 1, 16, takeReply,
+                channel, raw.bindMemory(to: CChar.self).baseAddress, 1, kind.rawValue, takeReply,
                 Unmanaged.passUnretained(reply).toOpaque())
         }
         while reply.status == nil {

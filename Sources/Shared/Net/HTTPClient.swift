@@ -14,8 +14,20 @@ public final class HTTPClient: Sendable {
         public var hostOverrides: [Bytes: Bytes] = [:]
         /// Hosts (`name`, `address`, or either with `:port`) for which http, any port and any address are admitted.
         public var privateHostsAllowed: Set<Bytes> = []
+        /// False only for a look at what a server offers, certificate included: nothing secret may then be sent and
+        /// nothing that comes be believed.
+        public var verifiesCertificates = true
 
         public init() {}
+
+        /// The same with every name in lower case, as names are compared.
+        var canonical: Configuration {
+            var canonical = self
+            canonical.privateHostsAllowed = Set(privateHostsAllowed.map(\.lowercasedASCII))
+            canonical.hostOverrides = [:]
+            for (name, address) in hostOverrides { canonical.hostOverrides[name.lowercasedASCII] = address }
+            return canonical
+        }
     }
 
     /// Below this rate for `slowSeconds` an exchange is given up.
@@ -31,15 +43,11 @@ public final class HTTPClient: Sendable {
     static let redirectBodySizeMax = 65_536
     static let redirectsMax = 10
 
-    private let configuration: Configuration
+    let configuration: Configuration
     private let idle = Guarded<[CurlHandle]>([])
 
     public init(_ configuration: Configuration = Configuration()) {
-        var canonical = configuration
-        canonical.privateHostsAllowed = Set(configuration.privateHostsAllowed.map(\.lowercasedASCII))
-        canonical.hostOverrides = [:]
-        for (name, address) in configuration.hostOverrides { canonical.hostOverrides[name.lowercasedASCII] = address }
-        self.configuration = canonical
+        self.configuration = configuration.canonical
     }
 
     /// Throws what `send` would throw for the URL alone: for addresses that are kept now and fetched later.
@@ -90,7 +98,7 @@ public final class HTTPClient: Sendable {
         }
     }
 
-    private func parse(_ text: Bytes, sizeMax: Int) throws(HTTPClientError) -> OutboundURL {
+    func parse(_ text: Bytes, sizeMax: Int) throws(HTTPClientError) -> OutboundURL {
         do throws(URLFault) {
             return try OutboundURL.parse(text, privateHosts: configuration.privateHostsAllowed, sizeMax: sizeMax)
         } catch {

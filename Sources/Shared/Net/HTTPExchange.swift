@@ -3,7 +3,7 @@ internal import CCurl
 internal import Glibc
 
 /// The state of one hop while curl drives it: what the callbacks read and fill.
-final class Exchange {
+final class Exchange: GuardedConnection {
     let url: OutboundURL
     let request: HTTPRequest
     /// False after a redirect to another origin: credentials stay behind.
@@ -15,7 +15,6 @@ final class Exchange {
     var handle: UnsafeMutableRawPointer?
 
     var response = HTTPResponseHead()
-    var addressRefused = false
     var fault: HTTPClientError?
     /// The `Location`, when this response redirects and the request asks that redirects mean something.
     private(set) var redirect: Bytes?
@@ -32,6 +31,7 @@ final class Exchange {
         self.url = url
         self.request = request
         self.isSameOrigin = isSameOrigin
+        super.init(isPrivateAllowed: url.isPrivateAllowed)
     }
 
     /// Whether the head has come that is no interim one (RFC 9110 §15.2).
@@ -113,48 +113,19 @@ final class Exchange {
 }
 
 /// The options of one exchange, and the C memory that they point to.
-final class Options {
-    private let handle: UnsafeMutableRawPointer
+final class Options: CurlOptions {
     private let exchange: Exchange
-    private let configuration: HTTPClient.Configuration
-    private var lists: [UnsafeMutablePointer<curl_slist>] = []
     private var bodyCopy: UnsafeMutableRawPointer?
-    private var isGood = true
 
     init(handle: CurlHandle, exchange: Exchange, configuration: HTTPClient.Configuration) {
-        self.handle = handle.easy
         self.exchange = exchange
-        self.configuration = configuration
+        super.init(handle: handle, configuration: configuration)
     }
 
-    /// After the exchange: curl copies strings, but neither lists nor bodies.
-    func free() {
-        lists.forEach { curl_slist_free_all($0) }
-        lists = []
+    override func free() {
+        super.free()
         bodyCopy?.deallocate()
         bodyCopy = nil
-    }
-
-    private func set(_ option: CURLoption, _ value: Int) {
-        isGood = CCurl_setLong(handle, option, value) == CURLE_OK && isGood
-    }
-    private func set(_ option: CURLoption, _ value: Bytes) {
-        let text = value.array + [0]
-        let code = text.withUnsafeBytes { CCurl_setString(handle, option, $0.bindMemory(to: CChar.self).baseAddress) }
-        isGood = code == CURLE_OK && isGood
-    }
-    private func set(_ option: CURLoption, _ lines: [Bytes]) {
-        var list: UnsafeMutablePointer<curl_slist>?
-        for line in lines {
-            let longer = (line.array + [0]).withUnsafeBytes {
-                curl_slist_append(list, $0.bindMemory(to: CChar.self).baseAddress)
-            }
-            guard let longer else { return isGood = false }
-            list = longer
-        }
-        guard let list else { return }
-        lists.append(list)
-        isGood = CCurl_setList(handle, option, list) == CURLE_OK && isGood
     }
 
     /// Sets everything; false when curl refused anything (it must then not be used).
@@ -167,38 +138,24 @@ final class Options {
 
     private func setGuards(milliseconds: Int) {
         let request = exchange.request
-        set(CURLOPT_NOSIGNAL, 1)
-        set(CURLOPT_PROTOCOLS_STR, exchange.url.isSecure ? "https" : "http")
+        setGuards(
+            exchange, protocol: exchange.url.isSecure ? "https" : "http", host: exchange.url.host,
+            port: exchange.url.port, milliseconds: milliseconds)
         set(CURLOPT_FOLLOWLOCATION, 0)
-        set(CURLOPT_PROXY, "")
-        set(CURLOPT_NOPROXY, "*")
-        set(CURLOPT_NETRC, Int(CURL_NETRC_IGNORED.rawValue))
         set(CURLOPT_DISALLOW_USERNAME_IN_URL, 1)
         set(CURLOPT_PATH_AS_IS, 1)
         set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1)
-        set(CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2)
-        set(CURLOPT_SSL_VERIFYPEER, 1)
-        set(CURLOPT_SSL_VERIFYHOST, 2)
-        set(CURLOPT_TIMEOUT_MS, milliseconds)
-        set(CURLOPT_CONNECTTIMEOUT_MS, min(milliseconds, HTTPClient.connectMilliseconds))
         set(CURLOPT_LOW_SPEED_LIMIT, HTTPClient.slowBytesPerSecond)
         set(CURLOPT_LOW_SPEED_TIME, request.slowSeconds)
         // 0 would mean no limit, and a HEAD declares a body that never comes.
         let declaredMax = request.method == .head ? 0 : curl_off_t(max(1, request.sizeMax))
         isGood = CCurl_setSize(handle, CURLOPT_MAXFILESIZE_LARGE, declaredMax) == CURLE_OK && isGood
-        // CAPATH keeps its default, the system's hashed directory, so this adds to it.
-        if let file = configuration.extraCAFile { set(CURLOPT_CAINFO, file) }
-        if let address = configuration.hostOverrides[exchange.url.host] {
-            set(CURLOPT_RESOLVE, [exchange.url.host + ":" + Bytes(String(exchange.url.port)) + ":" + address])
-        }
     }
 
     private func setCallbacks() {
         let context = Unmanaged.passUnretained(exchange).toOpaque()
         let results = [
             CCurl_setPointer(handle, CURLOPT_CURLU, UnsafeRawPointer(exchange.url.handle)),
-            CCurl_setOpenSocketFunction(handle, openGuardedSocket),
-            CCurl_setPointer(handle, CURLOPT_OPENSOCKETDATA, context),
             CCurl_setDataFunction(handle, CURLOPT_HEADERFUNCTION, takeHeaderLine),
             CCurl_setPointer(handle, CURLOPT_HEADERDATA, context),
             CCurl_setDataFunction(handle, CURLOPT_WRITEFUNCTION, takeBodyPiece),
@@ -296,25 +253,6 @@ extension Int {
         let (product, overflow) = multipliedReportingOverflow(by: other)
         return overflow ? nil : product
     }
-}
-
-/// The address guard: the last code before a socket exists. What it refuses never gets a packet.
-private func openGuardedSocket(
-    _ context: UnsafeMutableRawPointer?, _ purpose: curlsocktype, _ address: UnsafeMutablePointer<curl_sockaddr>?
-) -> curl_socket_t {
-    guard let context, let address else { return CCurl_socketBad }
-    let exchange = Unmanaged<Exchange>.fromOpaque(context).takeUnretainedValue()
-    if !exchange.url.isPrivateAllowed {
-        var bytes = [UInt8](repeating: 0, count: 16)
-        let count = Int(CCurl_addressBytes(address, &bytes))
-        // One refused address ends the exchange: a name with a private address among its answers is an attack.
-        guard !exchange.addressRefused, GlobalAddress.allows([UInt8](bytes.prefix(count))) else {
-            exchange.addressRefused = true
-            return CCurl_socketBad
-        }
-    }
-    return socket(
-        address.pointee.family, address.pointee.socktype | Int32(SOCK_CLOEXEC.rawValue), address.pointee.protocol)
 }
 
 private func takeHeaderLine(

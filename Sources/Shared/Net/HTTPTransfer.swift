@@ -154,15 +154,20 @@ final class Transfer {
         if let result, let error = Self.error(for: result) { throw error }
     }
 
-    private static func error(for code: CURLcode) -> HTTPClientError? {
+    /// No TLS, or a certificate that doesn't hold for the name.
+    static let tlsCodes: Set<UInt32> = Set(
+        [
+            CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM,
+            CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR, CURLE_SSL_INVALIDCERTSTATUS, CURLE_SSL_ENGINE_INITFAILED,
+        ].map(\.rawValue))
+
+    static func error(for code: CURLcode) -> HTTPClientError? {
         switch code {
         case CURLE_OK: nil
         case CURLE_OPERATION_TIMEDOUT: .timeout
         case CURLE_FILESIZE_EXCEEDED: .tooLarge
         case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_SEND_ERROR: .unreachable
-        case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM,
-            CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR, CURLE_SSL_INVALIDCERTSTATUS, CURLE_SSL_ENGINE_INITFAILED:
-            .tls
+        case _ where tlsCodes.contains(code.rawValue): .tls
         case CURLE_URL_MALFORMAT: .invalidURL(.malformed)
         default: .malformedResponse
         }

@@ -27,8 +27,12 @@ final class OutboundURL {
         self.isPrivateAllowed = isPrivateAllowed
     }
 
-    /// Parses and checks `text`, at most `sizeMax` bytes of it. `privateHosts` are names (`plc.test`), addresses, or
-    /// either with `:port`.
+    /// Whether the operator named this host (`plc.test`, an address, or either with `:port`) among `privateHosts`.
+    static func isPrivateAllowed(_ host: Bytes, port: Int, _ privateHosts: Set<Bytes>) -> Bool {
+        privateHosts.contains(host) || privateHosts.contains(host + ":" + Bytes(String(port)))
+    }
+
+    /// Parses and checks `text`, at most `sizeMax` bytes of it. `privateHosts` are those that `isPrivateAllowed` asks.
     static func parse(
         _ text: Bytes, privateHosts: Set<Bytes>, sizeMax: Int = 2_048
     ) throws(URLFault) -> OutboundURL {
@@ -38,9 +42,7 @@ final class OutboundURL {
         guard let handle = curl_url() else { throw .malformed }
         var owned: OpaquePointer? = handle
         defer { if let owned { curl_url_cleanup(owned) } }
-        let isPrivateAllowed =
-            privateHosts.contains(written.host)
-            || privateHosts.contains(written.host + ":" + Bytes(String(written.port)))
+        let isPrivateAllowed = isPrivateAllowed(written.host, port: written.port, privateHosts)
         if !isPrivateAllowed {
             guard written.isSecure else { throw .httpsRequired }
             guard isPublicName(written.host) else { throw .hostNotPublic }

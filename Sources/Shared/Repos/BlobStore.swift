@@ -13,15 +13,23 @@ public struct BlobStore: Sendable {
     public let directory: String
     /// The longest blob, in bytes.
     public let sizeMax: Int
+    /// Bytes of blobs that this process took in, and that it sent or had sent.
+    public let bytesReceived = Counter()
+    public let bytesSent = Counter()
+    let quota: StorageQuota
 
     /// Makes the directory.
-    public init(database: any Database, clock: Clock, directory: String, sizeMax: Int) throws(SystemError) {
+    public init(
+        database: any Database, clock: Clock, directory: String, sizeMax: Int, quota: StorageQuota = .none
+    ) throws(SystemError) {
         self.database = database
         self.clock = clock
         self.directory = directory
         self.sizeMax = sizeMax
+        self.quota = quota
         try BlobFiles.makeDirectory(directory)
         try BlobFiles.makeDirectory(directory + "/tmp")
+        try BlobFiles.makeDirectory(trash)
     }
 
     /// A blob as it is served.
@@ -36,9 +44,11 @@ public struct BlobStore: Sendable {
     /// Begins to take a blob.
     public func begin(entropy: Entropy) throws -> BlobUpload { try BlobUpload(self, entropy: entropy) }
 
-    /// Ties a finished upload to an account, durably. The blob is temporary until a record names it.
+    /// Ties a finished upload to an account, durably. The blob is temporary until a record names it; records that came
+    /// by an import may do so already.
     ///
-    /// `declared` is the caller's media type; what the bytes show counts more. Throws `BlobUploadError`.
+    /// `declared` is the caller's media type; what the bytes show counts more. Throws `BlobUploadError`, and
+    /// `RepoError.quotaExceeded`.
     public func finish(_ upload: BlobUpload, of did: DID, declared: Bytes?) throws -> BlobReference {
         let (cid, size) = try upload.seal()
         defer { upload.discard() }
@@ -47,22 +57,50 @@ public struct BlobStore: Sendable {
         }
         let mimeType = MediaType.decide(declared: declared, prefix: upload.prefix)
         try upload.place(cid)
+        do {
+            let kept = try database.write { try insert(cid, size, mimeType, of: did, upload, in: $0) }
+            bytesReceived.add(size)
+            return BlobReference(cid: cid, mimeType: kept, size: Int64(size))
+        } catch {
+            // Best effort: the file stays when a row names it, or when the database can't be asked.
+            try? database.write { writer in
+                if try !Self.isNamed(cid, in: writer) { BlobFiles.remove(path(cid)) }
+            }
+            throw error
+        }
+    }
+
+    /// Returns the media type that the blob has: that of its first upload.
+    private func insert(
+        _ cid: CID, _ size: Int, _ mimeType: Bytes, of did: DID, _ upload: BlobUpload, in writer: any Writer
+    ) throws -> Bytes {
         let now = clock.now()
-        let kept = try database.write { writer in
+        let kept = try writer.first("SELECT mime_type FROM blob WHERE did = \(did.sql) AND cid = \(cid.sql)") {
+            try $0.text(0)
+        }
+        if kept == nil {
             try writer.run(
                 """
                 INSERT INTO blob (did, cid, mime_type, size, created_at, temporary)
-                VALUES (\(did.sql), \(cid.sql), \(SQL.Value.text(mimeType)), \(size), \(now), 1)
-                ON CONFLICT (did, cid) DO UPDATE SET created_at = excluded.created_at
+                VALUES (\(did.sql), \(cid.sql), \(SQL.Value.text(mimeType)), \(size), \(now),
+                    CASE WHEN EXISTS (
+                        SELECT 1 FROM repo p JOIN blob_reference r ON r.repo = p.id
+                        WHERE p.did = \(did.sql) AND r.cid = \(cid.sql)) THEN 0 ELSE 1 END)
                 """)
-            // The purge removes a file in the transaction that removes its last row: should that have come between,
-            // the file is put back here, where the row already stands.
-            if !BlobFiles.exists(path(cid)) { try upload.place(cid) }
-            return try writer.first("SELECT mime_type FROM blob WHERE did = \(did.sql) AND cid = \(cid.sql)") {
-                try $0.text(0)
-            }
+            try writer.run("UPDATE repo SET blob_bytes = blob_bytes + \(size) WHERE did = \(did.sql)")
+            try quota.check(did, growth: size, in: writer)
+        } else {
+            try writer.run("UPDATE blob SET created_at = \(now) WHERE did = \(did.sql) AND cid = \(cid.sql)")
         }
-        return BlobReference(cid: cid, mimeType: kept ?? mimeType, size: Int64(size))
+        // The file is moved away in a transaction that has found no row: should that have come between, it is put back
+        // here, where the row already stands.
+        if !BlobFiles.exists(path(cid)) { try upload.place(cid) }
+        return kept ?? mimeType
+    }
+
+    /// Whether any account has the blob.
+    static func isNamed(_ cid: CID, in reader: any Reader) throws -> Bool {
+        try reader.first("SELECT 1 FROM blob WHERE cid = \(cid.sql) LIMIT 1") { _ in true } ?? false
     }
 
     // MARK: Reading
@@ -77,15 +115,13 @@ public struct BlobStore: Sendable {
 
     /// A blob that a record of `did` names and that is not taken down, or nil.
     public func find(_ cid: CID, of did: DID) throws -> Entry? {
-        try database.read { reader in
-            try reader.first(
-                """
-                SELECT mime_type, size FROM blob
-                WHERE did = \(did.sql) AND cid = \(cid.sql) AND temporary = 0
-                AND NOT EXISTS (SELECT 1 FROM blob_takedown t WHERE t.did = blob.did AND t.cid = blob.cid)
-                """
-            ) { Entry(cid: cid, mimeType: try $0.text(0), size: try $0.integer(1)) }
-        }
+        try database.first(
+            """
+            SELECT mime_type, size FROM blob
+            WHERE did = \(did.sql) AND cid = \(cid.sql) AND temporary = 0
+            AND NOT EXISTS (SELECT 1 FROM blob_takedown t WHERE t.did = blob.did AND t.cid = blob.cid)
+            """
+        ) { Entry(cid: cid, mimeType: try $0.text(0), size: try $0.integer(1)) }
     }
 
     /// Whether the account has the blob, or a record of it names one with this CID.
@@ -149,30 +185,6 @@ public struct BlobStore: Sendable {
                 ORDER BY r.cid LIMIT \(limit)
                 """
             ) { (try $0.cid(0), try $0.bytes(1)) }
-        }
-    }
-
-    // MARK: Removing
-
-    /// How long an unnamed blob is kept: the protocol asks for an hour at least (https://atproto.com/specs/blob).
-    public static let graceSeconds: Int64 = 6 * 3_600
-    /// Blobs that one call of `purge` removes.
-    public static let purgeBatch = 200
-
-    /// Removes blobs that no record has named for longer than the grace, and what uploads that broke off left behind.
-    /// Returns how many blobs went: call again until it is 0.
-    public func purge() throws -> Int {
-        let deadline = clock.now().adding(seconds: -Self.graceSeconds)
-        BlobFiles.removeOld(in: directory + "/tmp", before: deadline)
-        let batch = Self.purgeBatch
-        return try database.write { writer in
-            let due = try writer.all(
-                """
-                SELECT did, cid FROM blob WHERE temporary = 1 AND created_at < \(deadline) LIMIT \(batch)
-                """
-            ) { (did: try $0.did(0), cid: try $0.cid(1)) }
-            for entry in due { try remove(entry.cid, of: entry.did, in: writer) }
-            return due.count
         }
     }
 }

@@ -61,7 +61,7 @@ public final class BlobUpload {
     /// Gives the file its name, durably. Nothing happens when there is one: the name says what is in it.
     func place(_ cid: CID) throws {
         let path = store.path(cid)
-        let folder = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
+        let folder = BlobFiles.folder(of: path)
         try BlobFiles.makeDirectory(folder)
         guard link(temporary, path) == 0 || SystemError.lastErrno == EEXIST else { throw SystemError("link blob") }
         try FileHandle.syncDirectory(folder)
@@ -72,6 +72,17 @@ public final class BlobUpload {
         if isDiscarded { return }
         isDiscarded = true
         unlink(temporary)
+    }
+}
+
+/// The CID of a blob whose bytes come in pieces.
+struct BlobHash {
+    private var hash = SHA256()
+
+    mutating func update(_ bytes: UnsafeRawBufferPointer) { hash.update(bytes) }
+
+    var cid: CID {
+        mutating get { CID(codec: .raw, digest: hash.finish()) }
     }
 }
 
@@ -90,6 +101,57 @@ enum BlobFiles {
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
     static func remove(_ path: String) { unlink(path) }
+
+    /// Moves a file, durably; nothing happens when it is not there.
+    static func move(_ path: String, to other: String) throws(SystemError) {
+        guard rename(path, other) == 0 else {
+            if SystemError.lastErrno == ENOENT { return }
+            throw SystemError("rename blob")
+        }
+        try FileHandle.syncDirectory(folder(of: other))
+        try FileHandle.syncDirectory(folder(of: path))
+    }
+
+    /// Gives a file a second name, durably.
+    static func link(_ path: String, to other: String) throws(SystemError) {
+        try makeDirectory(folder(of: other))
+        guard Glibc.link(path, other) == 0 || SystemError.lastErrno == EEXIST else { throw SystemError("link blob") }
+        try FileHandle.syncDirectory(folder(of: other))
+    }
+
+    static func folder(of path: String) -> String { String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]) }
+
+    /// The file's length in bytes; nil when it is not there.
+    static func size(_ path: String) throws(SystemError) -> Int? { try status(path).map { Int($0.st_size) } }
+
+    /// When the file or its names were last changed; nil when it is not there.
+    static func changed(_ path: String) throws(SystemError) -> Timestamp? {
+        try status(path).map { Timestamp(seconds: Int64($0.st_ctim.tv_sec)) }
+    }
+
+    private static func status(_ path: String) throws(SystemError) -> stat? {
+        var status = stat()
+        if lstat(path, &status) == 0 { return status }
+        if SystemError.lastErrno == ENOENT { return nil }
+        throw SystemError("stat blob")
+    }
+
+    /// What is in a directory, but for names that begin with a dot; nothing when it is not there.
+    static func names(in directory: String) throws(SystemError) -> [String] {
+        guard let stream = opendir(directory) else {
+            if SystemError.lastErrno == ENOENT { return [] }
+            throw SystemError("open \(directory)")
+        }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name.utf8.first != 0x2E { names.append(name) }
+        }
+        return names.sorted()
+    }
 
     /// Removes files of `directory` that were last written before `moment`.
     static func removeOld(in directory: String, before moment: Timestamp) {

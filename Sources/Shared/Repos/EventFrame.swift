@@ -6,14 +6,19 @@ internal import Base
 /// https://atproto.com/specs/event-stream, https://atproto.com/specs/sync
 enum EventFrame {
     static func frame(_ kind: StaticString, _ payload: CBORWriter) -> [UInt8] {
-        var out = CBORWriter(capacity: payload.out.count + 32)
+        var out = header(kind, capacity: payload.out.count + 32)
+        out.out.append(contentsOf: payload.out)
+        return out.out
+    }
+
+    private static func header(_ kind: StaticString, capacity: Int) -> CBORWriter {
+        var out = CBORWriter(capacity: capacity)
         out.map(2)
         out.name("t")
         out.text("#" + Bytes(stringLiteral: kind))
         out.name("op")
         out.integer(1)
-        out.out.append(contentsOf: payload.out)
-        return out.out
+        return out
     }
 
     /// One operation of a commit.
@@ -33,37 +38,55 @@ enum EventFrame {
         let blocks: [UInt8]
     }
 
-    static func commit(_ event: Commit, seq: Int, time: Bytes) -> CBORWriter {
-        var out = CBORWriter(capacity: event.blocks.count + event.operations.count * 160 + 512)
-        out.map(event.previousData == nil ? 11 : 12)
-        out.name("ops")
-        out.array(event.operations.count)
-        for operation in event.operations { append(operation, to: &out) }
-        out.name("rev")
-        out.text(event.commit.rev.bytes)
-        out.name("seq")
-        out.integer(Int64(seq))
-        out.name("repo")
-        out.text(event.did.bytes)
-        out.name("time")
-        out.text(time)
-        out.name("blobs")
-        out.array(0)
-        out.name("since")
-        if let since = event.since { out.text(since.bytes) } else { out.null() }
-        out.name("blocks")
-        event.blocks.withUnsafeBytes { out.bytes($0) }
-        out.name("commit")
-        out.link(event.commit.cid)
-        out.name("rebase")
-        out.bool(false)
-        out.name("tooBig")
-        out.bool(false)
-        if let previousData = event.previousData {
-            out.name("prevData")
-            out.link(previousData)
+    /// A `#commit` that lacks only what its place in the stream says of it.
+    struct UnnumberedCommit {
+        let did: DID
+        /// Up to the number, and what follows the time.
+        private let start: [UInt8]
+        private let rest: [UInt8]
+
+        init(_ event: Commit) {
+            did = event.did
+            var out = EventFrame.header("commit", capacity: event.operations.count * 160 + 128)
+            out.map(event.previousData == nil ? 11 : 12)
+            out.name("ops")
+            out.array(event.operations.count)
+            for operation in event.operations { EventFrame.append(operation, to: &out) }
+            out.name("rev")
+            out.text(event.commit.rev.bytes)
+            out.name("seq")
+            start = out.out
+            out = CBORWriter(capacity: event.blocks.count + 256)
+            out.name("blobs")
+            out.array(0)
+            out.name("since")
+            if let since = event.since { out.text(since.bytes) } else { out.null() }
+            out.name("blocks")
+            event.blocks.withUnsafeBytes { out.bytes($0) }
+            out.name("commit")
+            out.link(event.commit.cid)
+            out.name("rebase")
+            out.bool(false)
+            out.name("tooBig")
+            out.bool(false)
+            if let previousData = event.previousData {
+                out.name("prevData")
+                out.link(previousData)
+            }
+            rest = out.out
         }
-        return out
+
+        func frame(seq: Int, time: Bytes) -> [UInt8] {
+            var out = CBORWriter(capacity: start.count + rest.count + 128)
+            out.out.append(contentsOf: start)
+            out.integer(Int64(seq))
+            out.name("repo")
+            out.text(did.bytes)
+            out.name("time")
+            out.text(time)
+            out.out.append(contentsOf: rest)
+            return out.out
+        }
     }
 
     private static func append(_ operation: Operation, to out: inout CBORWriter) {

@@ -27,14 +27,14 @@ public struct EventStore: Sendable {
     // MARK: Writing
 
     func append(
-        _ kind: StaticString, did: DID, in writer: any Writer, payload: (Int, Bytes) throws -> CBORWriter
+        _ kind: StaticString, did: DID, in writer: any Writer, frame: (Int, Bytes) throws -> [UInt8]
     ) throws {
         let seq = try writer.first("UPDATE counter SET value = value + 1 WHERE name = 'event' RETURNING value") {
             try $0.integer(0)
         }
         guard let seq else { throw RepoError.corrupt("no event counter") }
         let now = clock.now()
-        let frame = EventFrame.frame(kind, try payload(seq, Bytes(now.iso8601Bytes)))
+        let frame = try frame(seq, Bytes(now.iso8601Bytes))
         try writer.run(
             """
             INSERT INTO event (seq, did, kind, created_at, payload)
@@ -47,21 +47,21 @@ public struct EventStore: Sendable {
     /// The account's handle or keys may have changed. `handle` is a hint for consumers.
     public func appendIdentity(_ did: DID, handle: Handle?, in writer: any Writer) throws {
         try append("identity", did: did, in: writer) { seq, time in
-            EventFrame.identity(did: did, handle: handle, seq: seq, time: time)
+            EventFrame.frame("identity", EventFrame.identity(did: did, handle: handle, seq: seq, time: time))
         }
     }
 
     /// The account's status changed.
     public func appendAccount(_ did: DID, _ status: RepoStatus, in writer: any Writer) throws {
         try append("account", did: did, in: writer) { seq, time in
-            EventFrame.account(did: did, status: status, seq: seq, time: time)
+            EventFrame.frame("account", EventFrame.account(did: did, status: status, seq: seq, time: time))
         }
     }
 
     /// The repository is at `commit` now, whatever it was before: after an import or a recovery.
     public func appendSync(_ did: DID, commit: CommitInfo, block: Bytes, in writer: any Writer) throws {
         try append("sync", did: did, in: writer) { seq, time in
-            EventFrame.sync(did: did, commit: commit, block: block, seq: seq, time: time)
+            EventFrame.frame("sync", EventFrame.sync(did: did, commit: commit, block: block, seq: seq, time: time))
         }
     }
 
@@ -94,6 +94,16 @@ public struct EventStore: Sendable {
     public func oldest() throws -> Int? {
         try database.read { reader in
             try reader.first("SELECT min(seq) FROM event") { try $0.optionalInteger(0) } ?? nil
+        }
+    }
+
+    /// Sets the counter to `number` if it is below. Returns where it stands.
+    func raiseCounter(to number: Int) throws -> Int {
+        try database.write { writer in
+            try writer.run("UPDATE counter SET value = \(number) WHERE name = 'event' AND value < \(number)")
+            let value = try writer.first("SELECT value FROM counter WHERE name = 'event'") { try $0.integer(0) }
+            guard let value else { throw RepoError.corrupt("no event counter") }
+            return value
         }
     }
 

@@ -9,12 +9,33 @@ struct RecordChange {
     let after: RecordBlock?
 }
 
+/// A record of `path` points at `subject`, and should be the only one of its collection.
+struct RecordLink {
+    let path: RepoPath
+    let subject: Bytes
+
+    /// The keys of other records that do.
+    func older(in repo: Int, _ reader: any Reader) throws -> [Bytes] {
+        let collection = path.collection.bytes
+        return try reader.all(
+            """
+            SELECT key FROM backlink WHERE repo = \(repo) AND collection = \(SQL.Value.text(collection))
+            AND subject = \(SQL.Value.text(subject))
+            """
+        ) { try $0.bytes(0) }.filter { $0 != path.bytes }
+    }
+}
+
 /// A batch of writes on its way to becoming a commit.
 struct RecordChanges {
-    private let state: RepoState
-    private let writer: any Writer
+    /// The keys of the records that a link must take the place of.
+    typealias LinkSource = (RecordLink) throws -> [Bytes]
+
+    private let links: LinkSource?
     var tree: MST
 
+    /// Links for which it was taken that there is no older one, because nobody could be asked.
+    private(set) var assumedLinks: [RecordLink] = []
     /// Each record that was touched, in the order of the first touch.
     private var changes: [RecordChange] = []
     private var places: [Bytes: Int] = [:]
@@ -26,10 +47,9 @@ struct RecordChanges {
         let subject: Bytes
     }
 
-    init(_ state: RepoState, tree: MST, _ writer: any Writer) {
-        self.state = state
+    init(tree: MST, links: LinkSource?) {
         self.tree = tree
-        self.writer = writer
+        self.links = links
     }
 
     /// What is other than before the batch.
@@ -79,15 +99,10 @@ struct RecordChanges {
     /// Takes out what points at the same subject already.
     private mutating func replaceOlder(_ record: RecordBlock) throws {
         guard let text = record.subject else { return }
-        let collection = record.path.collection.bytes
-        let subject = Subject(collection: collection, subject: text)
-        let keys = try writer.all(
-            """
-            SELECT key FROM backlink WHERE repo = \(state.id) AND collection = \(SQL.Value.text(collection))
-            AND subject = \(SQL.Value.text(text))
-            """
-        ) { try $0.bytes(0) }
-        var older = try keys.map { key in
+        let subject = Subject(collection: record.path.collection.bytes, subject: text)
+        let link = RecordLink(path: record.path, subject: text)
+        if links == nil { assumedLinks.append(link) }
+        var older = try (links?(link) ?? []).map { key in
             guard let path = RepoPath(key) else { throw RepoError.corrupt("key of a backlink") }
             return path
         }

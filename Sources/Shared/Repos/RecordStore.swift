@@ -16,19 +16,17 @@ public struct RecordStore: Sendable {
     public func get<Result>(
         _ path: RepoPath, of did: DID, _ body: (CID, UnsafeRawBufferPointer) throws -> Result
     ) throws -> Result? {
-        try database.read { reader in
-            // One statement: this is what a PDS answers most.
-            try reader.first(
-                """
-                SELECT record.cid, record.value FROM repo JOIN record ON record.repo = repo.id
-                WHERE repo.did = \(did.sql) AND repo.status = 'active' AND record.key = \(path.bytes)
-                AND NOT EXISTS (
-                    SELECT 1 FROM record_takedown t WHERE t.repo = record.repo AND t.key = record.key)
-                """
-            ) { row in
-                let cid = try row.cid(0)
-                return try row.withBytes(1) { try body(cid, $0) }
-            }
+        // One statement: this is what a PDS answers most.
+        try database.first(
+            """
+            SELECT record.cid, record.value FROM repo JOIN record ON record.repo = repo.id
+            WHERE repo.did = \(did.sql) AND repo.status = 'active' AND record.key = \(path.bytes)
+            AND NOT EXISTS (
+                SELECT 1 FROM record_takedown t WHERE t.repo = record.repo AND t.key = record.key)
+            """
+        ) { row in
+            let cid = try row.cid(0)
+            return try row.withBytes(1) { try body(cid, $0) }
         }
     }
 
@@ -40,25 +38,25 @@ public struct RecordStore: Sendable {
         _ collection: NSID, of did: DID, limit: Int, cursor: Bytes? = nil, ascending: Bool = false,
         _ body: (UnsafeRawBufferPointer, CID, UnsafeRawBufferPointer) throws -> Void
     ) throws {
-        try database.read { reader in
-            let prefix = collection.bytes + "/"
-            let limit = min(max(limit, 0), Self.limitMax)
-            let statement = Self.statement(did, prefix, limit: limit, cursor: cursor, ascending: ascending)
-            var isEmpty = true
-            try reader.each(statement) { row in
-                isEmpty = false
-                let cid = try row.cid(1)
-                try row.withBytes(0) { key in
-                    guard key.count > prefix.count else { throw RepoError.corrupt("record key") }
-                    let rkey = UnsafeRawBufferPointer(rebasing: key[prefix.count...])
-                    try row.withBytes(2) { try body(rkey, cid, $0) }
-                }
-                return true
+        let prefix = collection.bytes + "/"
+        let limit = min(max(limit, 0), Self.limitMax)
+        var isEmpty = true
+        try database.each(Self.statement(did, prefix, limit: limit, cursor: cursor, ascending: ascending)) { row in
+            isEmpty = false
+            let cid = try row.cid(1)
+            try row.withBytes(0) { key in
+                guard key.count > prefix.count else { throw RepoError.corrupt("record key") }
+                let rkey = UnsafeRawBufferPointer(rebasing: key[prefix.count...])
+                try row.withBytes(2) { try body(rkey, cid, $0) }
             }
-            if isEmpty {
-                let state = try RepoState.find(did, reader)
-                guard state.status == .active else { throw RepoError.notActive(did, state.status) }
+            return true
+        }
+        if isEmpty {
+            let status = try database.first("SELECT status FROM repo WHERE did = \(did.sql)") {
+                try RepoStatus(stored: try $0.text(0))
             }
+            guard let status else { throw RepoError.repoNotFound(did) }
+            guard status == .active else { throw RepoError.notActive(did, status) }
         }
     }
 

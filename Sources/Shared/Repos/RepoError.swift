@@ -20,6 +20,8 @@ public enum RepoError: Error, Equatable, Sendable {
     case blobNotFound(CID)
     case invalidMimeType(CID, expected: Bytes)
     case invalidSize(CID, expected: Int)
+    /// The account would take up more than this many bytes.
+    case quotaExceeded(max: Int)
     /// There is no revision after the last one.
     case revisionsExhausted
     /// What is stored is not what this program writes.

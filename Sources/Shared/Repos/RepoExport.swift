@@ -9,9 +9,15 @@ extension RepoStore {
     /// With `since`, only blocks that came with later revisions. Memory stays bounded whatever the size.
     /// `sink` may throw to stop. Throws `RepoError.repoNotFound`.
     public func export(_ did: DID, since: TID? = nil, to sink: CARWriter.Sink) throws {
+        try export(did, since: since, began: { _ in }, to: sink)
+    }
+
+    /// The same; `began` is told the state that is exported, before the first piece.
+    func export(_ did: DID, since: TID?, began: (RepoState) -> Void, to sink: CARWriter.Sink) throws {
         try withoutActuallyEscaping(sink) { sink in
             try database.read { reader in
                 let state = try RepoState.find(did, reader)
+                began(state)
                 let block = try current(of: did, in: reader).block
                 var car = CARWriter(root: state.commit, to: sink)
                 if let since, state.rev <= since { return try car.finish() }

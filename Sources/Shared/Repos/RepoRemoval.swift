@@ -14,6 +14,8 @@ extension RepoStore {
     public func markDeleted(_ did: DID, in writer: any Writer) throws {
         let id = try RepoState.find(did, writer).id
         try writer.run("UPDATE repo SET status = \(RepoStatus.deleted.sql) WHERE id = \(id)")
+        // What an import of it has stored so far goes with `RepoImporter.collect`.
+        try writer.run("UPDATE repo_part SET due_at = 0 WHERE did = \(did.sql)")
     }
 
     /// Removes rows of a deleted repository, its blobs' apart, in one transaction of bounded size. Returns whether
@@ -74,15 +76,16 @@ extension RepoStore {
 }
 
 extension BlobStore {
-    /// Removes blobs of an account in one transaction of bounded size, and the files that no other account has. Returns
-    /// whether there may be more: call again until false.
+    /// Removes blobs of an account in one transaction of bounded size, those of the trash too, and the files that no
+    /// other account has. Returns whether there may be more: call again until false.
     public func remove(of did: DID) throws -> Bool {
         let batch = Self.purgeBatch
         return try database.write { writer in
             let cids = try writer.all("SELECT cid FROM blob WHERE did = \(did.sql) LIMIT \(batch)") { try $0.cid(0) }
             for cid in cids { try remove(cid, of: did, in: writer) }
+            let trashed = try emptyTrash(of: did, limit: batch, in: writer)
             try writer.run("DELETE FROM blob_takedown WHERE did = \(did.sql)")
-            return cids.count == batch
+            return cids.count == batch || trashed == batch
         }
     }
 

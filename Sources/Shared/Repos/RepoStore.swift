@@ -22,12 +22,17 @@ public struct RepoStore: Sendable {
     let tids: TIDMaker
     let clock: Clock
     let keys: KeySource
-    let packs = NodeWriter()
+    let lanes = RepoLanes()
+    /// Whole repositories that were streamed before; nil: none are kept.
+    public let archive: RepoArchive?
+    let quota: StorageQuota
 
     public init(
         database: any Database, events: EventStore, cache: NodeCache = NodeCache(), tids: TIDMaker, clock: Clock,
-        keys: @escaping KeySource
+        archive: RepoArchive? = nil, quota: StorageQuota = .none, keys: @escaping KeySource
     ) {
+        self.archive = archive
+        self.quota = quota
         self.database = database
         self.events = events
         self.cache = cache
@@ -47,31 +52,40 @@ public struct RepoStore: Sendable {
         if try writer.first("SELECT id FROM repo WHERE did = \(did.sql)", { try $0.integer(0) }) != nil {
             throw RepoError.repoExists(did)
         }
-        let id = try writer.first("UPDATE counter SET value = value + 1 WHERE name = 'repo' RETURNING value") {
-            try $0.integer(0)
-        }
-        guard let id, let data = MSTNode.empty.cid else { throw RepoError.corrupt("no repository counter") }
+        guard let data = MSTNode.empty.cid else { throw RepoError.corrupt("empty tree") }
+        let id = try Self.newID(in: writer)
         let commit = try SignedCommit(did, tids.next(now: clock.now()), data, key)
         try writer.run(
             """
-            INSERT INTO repo (id, did, rev, commit_cid, data_cid, commit_block, status)
+            INSERT INTO repo (id, did, rev, commit_cid, data_cid, commit_block, status, blob_bytes)
             VALUES (\(id), \(did.sql), \(commit.info.rev.sql), \(commit.info.cid.sql), \(data.sql), \(commit.block),
-                \(status.sql))
+                \(status.sql), (SELECT coalesce(sum(size), 0) FROM blob WHERE did = \(did.sql)))
             """)
         let node = MSTNode.empty.encoded()
-        try packs.write(
-            NodePack(new: [(data, Bytes(node))], obsolete: []), repo: id, rev: commit.info.rev, in: writer)
+        var pack = NodePack()
+        let spill = pack.apply(new: [(data, node)], obsolete: [], commit.info.rev)
+        try pack.store(pack.encoded(), spill, repo: id, in: writer)
         if status == .active {
             var blocks: [UInt8] = []
             CARWriter.appendHeader(commit.info.cid, to: &blocks)
             CARWriter.append(commit.info.cid, commit.block, to: &blocks)
             CARWriter.append(data, node, to: &blocks)
             try announce(
-                EventFrame.Commit(
-                    did: did, commit: commit.info, since: nil, previousData: nil, operations: [], blocks: blocks),
+                EventFrame.UnnumberedCommit(
+                    EventFrame.Commit(
+                        did: did, commit: commit.info, since: nil, previousData: nil, operations: [], blocks: blocks)),
                 in: writer)
         }
         return commit.info
+    }
+
+    /// An id that no repository has had.
+    static func newID(in writer: any Writer) throws -> Int {
+        let id = try writer.first("UPDATE counter SET value = value + 1 WHERE name = 'repo' RETURNING value") {
+            try $0.integer(0)
+        }
+        guard let id else { throw RepoError.corrupt("no repository counter") }
+        return id
     }
 
     /// Notes what the account's state means for sync. The caller announces it (`EventStore.appendAccount`).
@@ -93,16 +107,22 @@ public struct RepoStore: Sendable {
         CARWriter.appendHeader(commit.info.cid, to: &blocks)
         CARWriter.append(commit.info.cid, commit.block, to: &blocks)
         try announce(
-            EventFrame.Commit(
-                did: did, commit: commit.info, since: state.rev, previousData: state.data, operations: [],
-                blocks: blocks), in: writer)
+            EventFrame.UnnumberedCommit(
+                EventFrame.Commit(
+                    did: did, commit: commit.info, since: state.rev, previousData: state.data, operations: [],
+                    blocks: blocks)), in: writer)
         return commit.info
     }
 
     // MARK: Reading
 
     /// Throws `RepoError.repoNotFound`.
-    public func state(of did: DID) throws -> RepoState { try database.read { try RepoState.find(did, $0) } }
+    public func state(of did: DID) throws -> RepoState {
+        guard let state = try database.first(RepoState.select(did), RepoState.init) else {
+            throw RepoError.repoNotFound(did)
+        }
+        return state
+    }
 
     /// Whether a repository is served. Throws `RepoError.repoNotFound`.
     public func status(of did: DID, in reader: any Reader) throws -> RepoStatus {
@@ -129,10 +149,8 @@ public struct RepoStore: Sendable {
 
     // MARK: Parts of a commit
 
-    func announce(_ event: EventFrame.Commit, in writer: any Writer) throws {
-        try events.append("commit", did: event.did, in: writer) { seq, time in
-            EventFrame.commit(event, seq: seq, time: time)
-        }
+    func announce(_ event: EventFrame.UnnumberedCommit, in writer: any Writer) throws {
+        try events.append("commit", did: event.did, in: writer) { event.frame(seq: $0, time: $1) }
     }
 
     func nextRev(after last: TID) throws -> TID {

@@ -18,6 +18,8 @@ public struct RepoReport: Sendable, Equatable {
         case root(CID)
         /// A node of the tree is not stored, or is not what it should be.
         case node(MSTError)
+        /// What the records are said to take up is not what they do.
+        case storageUse(stored: Int, counted: Int)
         /// A stored node belongs to no tree.
         case unreferencedNodes(Int)
     }
@@ -53,11 +55,15 @@ extension RepoStore {
             var wanted: Set<CID> = []
             let builder = MSTBuilder { cid, _ in wanted.insert(cid) }
             let scan = RecordScan(repo: state.id, reader: reader)
+            var size = 0
             while let record = try scan.next() {
+                size += record.value.count
                 if CID(hashing: record.value) != record.cid { note(.recordBytes(record.key)) }
                 try builder.append(record.key, record.cid)
             }
             report.records = builder.count
+            let stored = try reader.first("SELECT record_bytes FROM repo WHERE id = \(state.id)") { try $0.integer(0) }
+            if let stored, stored != size { note(.storageUse(stored: stored, counted: size)) }
             let root = try builder.finish()
             if root != state.data { note(.root(root)) }
 
@@ -70,23 +76,20 @@ extension RepoStore {
                 report.nodes += 1
                 if CID(hashing: stored.block) != cid { note(.node(MSTError(.malformed(.invalidCID), in: cid))) }
             }
-            let extra = try NodeWriter.stored(state.id, reader).subtracting(wanted).count
+            let extra = try NodePack.stored(state.id, reader).subtracting(wanted).count
             if extra > 0 { note(.unreferencedNodes(extra)) }
             return report
         }
     }
 }
 
-extension NodeWriter {
+extension NodePack {
     /// The CIDs of all nodes that are stored and not made obsolete since.
     fileprivate static func stored(_ repo: Int, _ reader: any Reader) throws -> Set<CID> {
         var stored = Set(try reader.all("SELECT cid FROM mst_node WHERE repo = \(repo)") { try $0.cid(0) })
-        try reader.each("SELECT bytes FROM mst_pack WHERE repo = \(repo) ORDER BY rev") { row in
-            let pack = try NodePack(decoding: try row.bytes(0))
-            stored.formUnion(pack.new.map(\.cid))
-            stored.subtract(pack.obsolete)
-            return true
-        }
+        let pack = try NodePack(of: repo, reader)
+        stored.subtract(pack.gone)
+        stored.formUnion(pack.nodes.map(\.cid))
         return stored
     }
 }

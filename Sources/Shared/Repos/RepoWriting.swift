@@ -3,17 +3,68 @@ internal import Base
 public import Storage
 
 extension RepoStore {
-    /// Changes records in one transaction of its own. See `apply(_:to:expecting:in:)`.
-    @discardableResult public func apply(
-        _ writes: [RecordWrite], to did: DID, expecting commit: CID? = nil
-    ) throws -> WriteOutcome {
-        try database.write { try apply(writes, to: did, expecting: commit, in: $0) }
-    }
-
-    /// Changes records: all of `writes` in order, or none. One commit and one event, or neither when nothing changed.
+    /// Changes records in one transaction of its own: all of `writes` in order, or none. One commit and one event, or
+    /// neither when nothing changed.
     ///
     /// A record that may be the only one for its subject (like, repost, follow, block) takes the place of an older
-    /// one. Throws `RepoError`; `commitSwap` when `commit` is given and not the current one.
+    /// one. Throws `RepoError`; `commitSwap` when `commit` is given and not the current one. `alongside` is part of
+    /// the transaction and comes first: what it throws ends it.
+    ///
+    /// The commit is made before the transaction, on this thread, where that can be guessed; the transaction stores it
+    /// if the guess was right and makes it anew if not. So the writes of several threads are signed side by side.
+    @discardableResult public func apply(
+        _ writes: [RecordWrite], to did: DID, expecting commit: CID? = nil,
+        alongside: (any Writer) throws -> Void = { _ in }
+    ) throws -> WriteOutcome {
+        guard writes.count <= Self.writesMax else { throw RepoError.tooManyWrites(max: Self.writesMax) }
+        let lane = lanes.lane(of: did)
+        lane.enter()
+        var isInside = true
+        defer { if isInside { lane.leave() } }
+        func leave() {
+            isInside = false
+            lane.leave()
+        }
+        func make(_ writer: any Writer) throws -> WriteOutcome {
+            try alongside(writer)
+            return try apply(writes, to: did, expecting: commit, in: writer)
+        }
+        switch lane.next() {
+        case .alone: return try database.write(make)
+        case .inside: return try database.write(queued: leave, make)
+        case .prepare(let head):
+            // Whatever can't be done on a guess (nothing changes, a refusal, a node that is gone) is not decided here.
+            guard let prepared = try? prepare(writes, for: did, on: head, expecting: commit) else {
+                return try database.write(queued: leave) { writer in
+                    let outcome = try make(writer)
+                    if outcome.commit != nil { lane.lost() }
+                    return outcome
+                }
+            }
+            lane.prepared(RepoHead(state: prepared.head.state, pack: prepared.head.pack.stored), on: prepared.base)
+            return try database.write(queued: leave) { writer in
+                try alongside(writer)
+                guard try store(prepared, in: writer) else {
+                    lane.lost()
+                    return try apply(writes, to: did, expecting: commit, in: writer)
+                }
+                lane.confirm()
+                return WriteOutcome(commit: prepared.commit.info, records: prepared.records)
+            }
+        }
+    }
+
+    private func prepare(
+        _ writes: [RecordWrite], for did: DID, on head: RepoHead?, expecting commit: CID?
+    ) throws -> PreparedCommit? {
+        try database.read { reader in
+            let base = try head?.state ?? RepoState.find(did, reader)
+            guard base.status == .active, commit == nil || commit == base.commit else { return nil }
+            return try prepare(writes, on: base, pack: head?.pack, links: nil, reader).commit
+        }
+    }
+
+    /// The same as part of a transaction.
     @discardableResult public func apply(
         _ writes: [RecordWrite], to did: DID, expecting commit: CID? = nil, in writer: any Writer
     ) throws -> WriteOutcome {
@@ -21,40 +72,17 @@ extension RepoStore {
         let state = try RepoState.find(did, writer)
         guard state.status == .active else { throw RepoError.notActive(did, state.status) }
         if let commit, commit != state.commit { throw RepoError.commitSwap(current: state.commit) }
-        let nodes = RepoNodes(repo: state.id, reader: writer, cache: cache)
-        var changes = RecordChanges(state, tree: try MST(root: state.data, load: nodes.load), writer)
-        let records = try writes.map { try changes.apply($0) }
-        let changed = changes.net
-        guard !changed.isEmpty else { return WriteOutcome(commit: nil, records: records) }
-        guard changed.count <= Self.writesMax else { throw RepoError.tooManyWrites(max: Self.writesMax) }
-        let info = try self.commit(changed, &changes.tree, nodes, state, writer)
-        return WriteOutcome(commit: info, records: records)
-    }
-
-    private func commit(
-        _ changed: [RecordChange], _ tree: inout MST, _ nodes: RepoNodes, _ state: RepoState, _ writer: any Writer
-    ) throws -> CommitInfo {
-        let sealed = tree.seal()
-        nodes.add(sealed)
-        let rev = try nextRev(after: state.rev)
-        let commit = try SignedCommit(state.did, rev, sealed.root, try keys(state.did, writer))
-        let blocks = try eventBlocks(changed, tree, sealed, commit)
-        try move(state, to: commit, data: sealed.root, in: writer)
-        try RecordRows(state: state, rev: rev, now: clock.now(), writer: writer).store(changed)
-        try packs.write(NodePack(sealed), repo: state.id, rev: rev, in: writer)
-        let operations = changed.map {
-            EventFrame.Operation(path: $0.path.bytes, value: $0.after?.cid, previous: $0.before)
-        }
-        try announce(
-            EventFrame.Commit(
-                did: state.did, commit: commit.info, since: state.rev, previousData: state.data,
-                operations: operations, blocks: blocks), in: writer)
-        return commit.info
+        let (prepared, records) = try prepare(
+            writes, on: state, pack: nil, links: { try $0.older(in: state.id, writer) }, writer)
+        guard let prepared else { return WriteOutcome(commit: nil, records: records) }
+        // Nobody else can have changed the row that this transaction has just read.
+        guard try store(prepared, in: writer) else { throw StorageError.busy }
+        return WriteOutcome(commit: prepared.commit.info, records: records)
     }
 
     /// The CAR of an event: the commit, the new nodes, those that inverting the operations needs besides, and the
     /// records.
-    private func eventBlocks(
+    func eventBlocks(
         _ changed: [RecordChange], _ tree: MST, _ sealed: MST.Sealed, _ commit: SignedCommit
     ) throws -> [UInt8] {
         var blocks: [UInt8] = []

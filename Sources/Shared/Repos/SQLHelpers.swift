@@ -14,6 +14,14 @@ extension CID {
 
 extension RepoStatus {
     var sql: SQL.Value { .text(Bytes(rawValue)) }
+
+    /// A status as it is stored. Throws `RepoError.corrupt`.
+    init(stored text: Bytes) throws {
+        guard let status = RepoStatus(rawValue: text.description) else {
+            throw RepoError.corrupt("status of a repository")
+        }
+        self = status
+    }
 }
 
 extension Row {

@@ -48,6 +48,10 @@ extension Migration {
                 subject {text} NOT NULL, detail {text}
             ) {strict}
             """,
+            "CREATE INDEX admin_action_by_subject ON admin_action (subject)",
+            // Whose codes these are, and which codes somebody used: for administrators, and for deletions.
+            "CREATE INDEX invite_code_by_account ON invite_code (for_account)",
+            "CREATE INDEX invite_code_use_by_user ON invite_code_use (used_by)",
             // First labels, or whole handles, that nobody gets by asking, beside those of the program.
             "CREATE TABLE reserved_handle (name {text} PRIMARY KEY, created_at {integer} NOT NULL) {strict}",
             "INSERT INTO counter (name, value) VALUES ('report', 0), ('admin_action', 0), ('label', 0)",

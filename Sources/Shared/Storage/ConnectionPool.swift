@@ -3,6 +3,8 @@ internal import Base
 /// A connection that reads.
 protocol ReadConnection: Reader {
     func beginRead() throws(StorageError)
+    /// The next statement is a read of its own, without a transaction around it. `endRead` ends it too.
+    func beginSingle() throws(StorageError)
     /// Ends the read transaction: there is nothing to keep or to lose.
     func endRead()
     /// False when the connection must not be used again.
@@ -36,6 +38,17 @@ final class ConnectionPool<Connection: ReadConnection>: Sendable {
         try connection.beginRead()
         defer { connection.endRead() }
         return try body(connection)
+    }
+
+    /// One statement, which needs no transaction to see one moment.
+    func each(_ sql: SQL, _ body: (any Row) throws -> Bool) throws {
+        let connection = try take()
+        defer {
+            connection.endRead()
+            giveBack(connection)
+        }
+        try connection.beginSingle()
+        try connection.each(sql, body)
     }
 
     private enum Taken { case connection(Connection), permission }

@@ -11,10 +11,33 @@ public protocol Database: Sendable {
     /// the other, and may run on another waiting thread. A body must do no network and no waiting of its own, and
     /// must not call `write`. Once a statement of it has failed, no other runs and the body fails with that error,
     /// even if it caught it: PostgreSQL knows no other way, so SQLite does the same.
-    func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result
+    ///
+    /// `queued` is called once on the calling thread, when the body has its place in the order of this process's
+    /// writes and before it is waited for: whoever calls `write` after that comes later.
+    func write<Result>(queued: () -> Void, _ body: (any Writer) throws -> Result) throws -> Result
+
+    /// Runs one statement by itself, as `Reader.each` does: it sees one moment without a transaction around it.
+    func each(_ sql: SQL, _ body: (any Row) throws -> Bool) throws
 
     /// What rings when some process has announced a change. For one listening process; throws when it can't be made.
     func changeSignal() throws -> any ChangeSignal
+}
+
+extension Database {
+    /// `write` for those who need not know when they have their place.
+    public func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result {
+        try write(queued: {}, body)
+    }
+
+    /// The first row of one statement, made into a value, or nil when there is none.
+    public func first<Result>(_ sql: SQL, _ body: (any Row) throws -> Result) throws -> Result? {
+        var result: Result?
+        try each(sql) { row in
+            result = try body(row)
+            return false
+        }
+        return result
+    }
 }
 
 /// A connection in a read transaction, on one thread. Do not keep it.

@@ -38,6 +38,7 @@ protocol BatchConnection: Writer {
 final class GroupCommit<Connection: BatchConnection>: Sendable {
     /// The most bodies in one transaction.
     let batchCountMax: Int
+    let figures = StoreFigures()
     /// After this long no further body begins in a transaction, so that a batch of slow ones delays nobody for long.
     static var batchNanosecondsMax: UInt64 { 20_000_000 }
 
@@ -59,8 +60,8 @@ final class GroupCommit<Connection: BatchConnection>: Sendable {
         var body: ((any Writer) throws -> Void)?
         var error: (any Error)?
         var afterCommit: [@Sendable () -> Void] = []
-        /// Made when its thread has to wait.
-        var woken: Condition?
+        /// Made when its thread has to wait: posted once, after `phase` was set.
+        var woken: Semaphore?
 
         init(_ body: @escaping (any Writer) throws -> Void) { self.body = body }
     }
@@ -72,11 +73,11 @@ final class GroupCommit<Connection: BatchConnection>: Sendable {
         self.open = open
     }
 
-    func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result {
+    func write<Result>(queued: () -> Void = {}, _ body: (any Writer) throws -> Result) throws -> Result {
         var result: Result?
         try withoutActuallyEscaping(body) { body in
             let ticket = Ticket { result = try body($0) }
-            submit(ticket)
+            submit(ticket, queued)
             if let error = ticket.error { throw error }
         }
         // A ticket without an error is one whose body returned.
@@ -84,40 +85,39 @@ final class GroupCommit<Connection: BatchConnection>: Sendable {
         return result
     }
 
+    /// Bodies that wait for their turn now.
+    var waitingCount: Int { state.withLock { $0.queue.count } }
+
     /// Returns when `ticket` is done.
-    private func submit(_ ticket: Ticket) {
-        let batch: [Ticket]? = state.withLock { state in
+    private func submit(_ ticket: Ticket, _ queued: () -> Void) {
+        let leads = state.withLock { state in
             if state.isLed {
                 // A write inside a write would wait for itself for ever.
                 if let leader = state.leader {
                     precondition(pthread_equal(leader, pthread_self()) == 0, "write called inside a write")
                 }
-                ticket.woken = Condition()
+                ticket.woken = Semaphore()
                 state.queue.append(ticket)
-                return nil
+                return false
             }
             state.isLed = true
             state.leader = pthread_self()
-            return [ticket]
+            return true
         }
-        if let batch {
-            lead(batch)
-        } else if let woken = ticket.woken {
-            let batch: [Ticket]? =
-                state.wait(on: woken) { state in
-                    switch ticket.phase {
-                    case .waiting: return nil
-                    case .done: return .some(nil)
-                    case .leading:
-                        state.leader = pthread_self()
-                        let count = min(state.queue.count, batchCountMax)
-                        let batch = Array(state.queue[..<count])
-                        state.queue.removeFirst(count)
-                        return .some(batch)
-                    }
-                } ?? nil
-            if let batch { lead(batch) }
+        queued()
+        if leads { return lead([ticket]) }
+        // A semaphore and not a condition: its thread needs no lock to go on, and twenty that wake at once would all
+        // want the same one.
+        ticket.woken?.wait()
+        guard case .leading = ticket.phase else { return }
+        let batch = state.withLock { state in
+            state.leader = pthread_self()
+            let count = min(state.queue.count, batchCountMax)
+            let batch = Array(state.queue[..<count])
+            state.queue.removeFirst(count)
+            return batch
         }
+        lead(batch)
     }
 
     /// Runs `batch`, whose first ticket is this thread's, and hands the lead on.
@@ -135,8 +135,8 @@ final class GroupCommit<Connection: BatchConnection>: Sendable {
             return next
         }
         // The next leader first: its commit is what the others will wait for.
-        next?.woken?.signal()
-        for ticket in batch[..<count].dropFirst() { ticket.woken?.signal() }
+        next?.woken?.post()
+        for ticket in batch[..<count].dropFirst() { ticket.woken?.post() }
     }
 
     /// Runs the bodies of `batch` in one transaction, sets what became of each and returns how many it came to.
@@ -146,6 +146,7 @@ final class GroupCommit<Connection: BatchConnection>: Sendable {
         do {
             let connection = try slot ?? open()
             slot = connection
+            let started = Clock.monotonicNanoseconds()
             try connection.begin()
             ran = 0
             try runBodies(batch, on: connection, ran: &ran)
@@ -154,12 +155,14 @@ final class GroupCommit<Connection: BatchConnection>: Sendable {
                 connection.rollback()
             } else {
                 try connection.commit()
+                figures.recordCommit(bodies: kept.count, nanoseconds: Clock.monotonicNanoseconds() &- started)
                 for ticket in kept { for body in ticket.afterCommit { body() } }
                 connection.didCommit()
             }
         } catch {
             // Nothing was committed (or nobody knows): everyone who hoped for it is told.
             for ticket in batch[..<ran] where ticket.error == nil { ticket.error = error }
+            figures.failures.add()
             slot?.rollback()
         }
         if slot?.isUsable == false { slot = nil }

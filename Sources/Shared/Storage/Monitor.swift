@@ -67,3 +67,24 @@ final class Condition: Sendable {
 
     func signal() { pthread_cond_signal(pointer) }
 }
+
+/// What one thread waits for and another posts: whatever was written before the post is seen after the wait.
+final class Semaphore: Sendable {
+    // Written by init and deinit only; sem_* may be called on it by every thread.
+    nonisolated(unsafe) private let pointer: UnsafeMutablePointer<sem_t>
+
+    init() {
+        pointer = .allocate(capacity: 1)
+        sem_init(pointer, 0, 0)
+    }
+
+    deinit {
+        sem_destroy(pointer)
+        pointer.deallocate()
+    }
+
+    func post() { sem_post(pointer) }
+
+    /// Signals that interrupt are waited out.
+    func wait() { while sem_wait(pointer) != 0 {} }
+}

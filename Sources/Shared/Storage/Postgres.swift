@@ -56,7 +56,7 @@ public final class Postgres: MigratableDatabase {
 
     let location: PostgresLocation
     private let log: Log
-    private let writer: GroupCommit<PostgresConnection>
+    let writer: GroupCommit<PostgresConnection>
     private let readers: ConnectionPool<PostgresConnection>
 
     /// Connects to `url` (`postgresql://…`, libpq's form) and works in `schema` alone. Throws `StorageError.busy` when
@@ -80,11 +80,14 @@ public final class Postgres: MigratableDatabase {
             try PostgresConnection(location, log: log)
         }
         readers = ConnectionPool(countMax: Self.readerCountMax) { () throws(StorageError) in
-            try PostgresConnection(location, log: log)
+            try PostgresConnection(location, isReader: true, log: log)
         }
     }
 
-    public func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result { try writer.write(body) }
+    public func write<Result>(queued: () -> Void, _ body: (any Writer) throws -> Result) throws -> Result {
+        try writer.write(queued: queued, body)
+    }
     public func read<Result>(_ body: (any Reader) throws -> Result) throws -> Result { try readers.read(body) }
+    public func each(_ sql: SQL, _ body: (any Row) throws -> Bool) throws { try readers.each(sql, body) }
     public func changeSignal() throws -> any ChangeSignal { try PostgresSignal(location, log: log) }
 }

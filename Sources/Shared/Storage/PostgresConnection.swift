@@ -18,6 +18,7 @@ final class PostgresConnection: BatchConnection, ReadConnection {
     private let handle: OpaquePointer
     private let writeLock: String
     private let notify: String
+    private let isReader: Bool
     private let log: Log
     private var statements = StatementCache<Prepared>(countMax: statementCountMax)
     private var preparedCount = 0
@@ -25,6 +26,8 @@ final class PostgresConnection: BatchConnection, ReadConnection {
     private var pending: [String] = []
     /// Answers to a COMMIT of a read that were not waited for.
     private var isCommitOutstanding = false
+    /// The next statement is the first and only one of a read.
+    private var isSingle = false
     private var arguments = PostgresArguments()
 
     var failure: StorageError?
@@ -36,7 +39,8 @@ final class PostgresConnection: BatchConnection, ReadConnection {
         init(name: String) { self.name = name }
     }
 
-    init(_ location: PostgresLocation, log: Log) throws(StorageError) {
+    init(_ location: PostgresLocation, isReader: Bool = false, log: Log) throws(StorageError) {
+        self.isReader = isReader
         let opened = location.connect()
         guard let opened, PQstatus(opened) == CONNECTION_OK, PQenterPipelineMode(opened) == 1 else {
             let message = opened.flatMap { PQerrorMessage($0) }.map { String(cString: $0) } ?? "no memory"
@@ -68,6 +72,8 @@ final class PostgresConnection: BatchConnection, ReadConnection {
             let found = try row.text(0).description
             if !setting.values.contains(found) { throw .unsafeSetting("\(setting.name) is \(found)") }
         }
+        // A statement by itself has no BEGIN to say so.
+        if isReader { _ = try exchange("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY") }
     }
 
     var isUsable: Bool { PQstatus(handle) == CONNECTION_OK }
@@ -195,13 +201,15 @@ final class PostgresConnection: BatchConnection, ReadConnection {
             throw error
         }
         let begins = pending.first == Self.beginReadCommand
+        let isFirst = begins || isSingle
+        isSingle = false
         do throws(StorageError) {
             return try exchange(statement: sql)
         } catch {
             // The server was restarted since the last use, and nothing was answered yet: once more on a new connection.
-            guard begins, !isUsable else { throw error }
+            guard isFirst, !isUsable else { throw error }
             try reconnect()
-            pending = [Self.beginReadCommand]
+            if begins { pending = [Self.beginReadCommand] }
             return try exchange(statement: sql)
         }
     }
@@ -223,6 +231,15 @@ final class PostgresConnection: BatchConnection, ReadConnection {
         return status == PQTRANS_INTRANS || status == PQTRANS_INERROR
     }
 
+    func beginSingle() throws(StorageError) {
+        do throws(StorageError) {
+            try awaitOutstandingCommit()
+        } catch {
+            try reconnect()
+        }
+        isSingle = true
+    }
+
     /// The snapshot is that of the first statement, which BEGIN travels with.
     func beginRead() throws(StorageError) {
         do throws(StorageError) {
@@ -239,6 +256,7 @@ final class PostgresConnection: BatchConnection, ReadConnection {
     /// Sends COMMIT and leaves its answer to the next use: a read of one statement waits for one round trip.
     func endRead() {
         failure = nil
+        isSingle = false
         pending.removeAll { $0 == Self.beginReadCommand }
         guard isUsable, isInTransaction else { return }
         PQsendQueryParams(handle, "COMMIT", 0, nil, nil, nil, nil, 1)

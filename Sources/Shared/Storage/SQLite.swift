@@ -9,7 +9,7 @@ public final class SQLite: MigratableDatabase {
 
     private let path: String
     private let doorbell: String?
-    private let writer: GroupCommit<SQLiteConnection>
+    let writer: GroupCommit<SQLiteConnection>
     private let readers: ConnectionPool<SQLiteConnection>
 
     /// Opens the file; with `creates`, it is made when it is not there. Throws `StorageError.unsafeSetting` when a
@@ -39,8 +39,11 @@ public final class SQLite: MigratableDatabase {
         }
     }
 
-    public func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result { try writer.write(body) }
+    public func write<Result>(queued: () -> Void, _ body: (any Writer) throws -> Result) throws -> Result {
+        try writer.write(queued: queued, body)
+    }
     public func read<Result>(_ body: (any Reader) throws -> Result) throws -> Result { try readers.read(body) }
+    public func each(_ sql: SQL, _ body: (any Row) throws -> Bool) throws { try readers.each(sql, body) }
 
     /// A connection of its own, closed with the value: for statements that do not work in a transaction.
     func maintenanceConnection() throws(StorageError) -> SQLiteConnection {

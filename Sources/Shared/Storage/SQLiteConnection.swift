@@ -27,10 +27,12 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
 
     /// The writer keeps the pages that writes come back to (16 MiB at most, taken as they are met): with 1.5 MiB, a
     /// twentieth of a write's time was reading them again. It checkpoints every 4,000 pages, so that a page that many
-    /// commits change is copied back once.
+    /// commits change is copied back once. Nothing goes to the WAL before the commit, however long a transaction is
+    /// (`SQLiteLogBuffer`).
     static let writerSettings: [Setting] = [
         Setting(statement: "PRAGMA cache_size = -16384", query: "PRAGMA cache_size", wanted: "-16384"),
         Setting(statement: "PRAGMA wal_autocheckpoint = 4000", query: "PRAGMA wal_autocheckpoint", wanted: "4000"),
+        Setting(statement: "PRAGMA cache_spill = OFF", query: "PRAGMA cache_spill", wanted: "0"),
     ]
     /// There is a reader for each thread: theirs is small.
     static let readerSettings: [Setting] = [
@@ -51,6 +53,8 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
     var afterCommitBodies: [@Sendable () -> Void] = []
     private(set) var isUsable = true
     private var announcesChange = false
+    /// BEGIN waits for the first statement: a read that asks nothing costs nothing, and sees nothing earlier either.
+    private var beginsRead = false
     private let doorbell: String?
 
     /// The statements of every transaction, out of the cache's way.
@@ -67,6 +71,8 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
     ) throws(StorageError) {
         self.doorbell = doorbell
         var opened: OpaquePointer?
+        // Only who writes has anything to gather.
+        let vfs = isReader ? vfs : try SQLiteLogBuffer.register(over: vfs)
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (creates ? SQLITE_OPEN_CREATE : 0)
         let code = sqlite3_open_v2(path, &opened, flags, vfs)
         guard code == SQLITE_OK, let opened else {
@@ -216,6 +222,10 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
     /// The statement for `sql`, its arguments bound: they live as long as `sql`, which `giveBack` takes last.
     private func take(_ sql: SQL) throws(StorageError) -> SQLiteStatement {
         if let failure { throw failure }
+        if beginsRead {
+            beginsRead = false
+            try step(fixed.beginRead, "BEGIN")
+        }
         let key = StatementCache<SQLiteStatement>.Key(sql.text)
         let statement: SQLiteStatement
         if let found = statements.find(key), !found.isBusy {
@@ -272,11 +282,13 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
         sqlite3_reset(statement.handle)
     }
 
-    func beginRead() throws(StorageError) { try step(fixed.beginRead, "BEGIN") }
+    func beginRead() throws(StorageError) { beginsRead = true }
+    func beginSingle() throws(StorageError) {}
 
     /// Ends a read: there is nothing to keep or to lose.
     func endRead() {
         failure = nil
+        beginsRead = false
         guard isInTransaction else { return }
         do throws(StorageError) { try step(fixed.commit, "COMMIT") } catch { rollback() }
     }

@@ -16,6 +16,13 @@ extension SQLite {
         return try connection.first("PRAGMA wal_checkpoint(TRUNCATE)") { try $0.integer(0) } == 0
     }
 
+    /// What a quick look finds wrong with the file: pages and their order, not indexes against tables. Reads it all,
+    /// once; empty when all is well.
+    public func quickProblems() throws -> [String] {
+        let connection = try maintenanceConnection()
+        return try connection.all("PRAGMA quick_check(10)") { try $0.text(0).description }.filter { $0 != "ok" }
+    }
+
     /// What SQLite finds wrong with the file and with references between tables; empty when all is well. Reads it all.
     public func integrityProblems() throws -> [String] {
         let connection = try maintenanceConnection()

@@ -39,16 +39,26 @@ extension Command {
         let service = try AccountTool.service()
         let account = try AccountTool.account(invocation.arguments[0], service, command: "account info")
         let output = invocation.output
-        output.line("did      \(account.did)")
-        output.line("handle   \(account.shownHandle)")
-        output.line(
-            "email    \(account.email?.description ?? "none")\(account.emailConfirmedAt == nil ? "" : ", confirmed")")
-        output.line("state    \(account.state.rawValue)")
-        output.line("created  \(account.createdAt.iso8601)")
-        for (name, moment) in try AccountTool.moments(account.did, service) { output.line("\(name) \(moment.iso8601)") }
+        output.fact("did", "\(account.did)")
+        output.fact("handle", "\(account.shownHandle)")
+        output.fact(
+            "email",
+            "\(account.email?.description ?? "none")\(account.emailConfirmedAt == nil ? "" : ", confirmed")")
+        output.fact("state", account.state.rawValue)
+        output.fact("created", account.createdAt.iso8601)
+        for (name, moment) in try AccountTool.moments(account.did, service) { output.fact(name, moment.iso8601) }
         let repository = try service.repos.state(of: account.did)
-        output.line("commit   \(repository.rev)  \(repository.commit)")
-        output.line("signing  \(try service.keys.key(of: account.did).publicKey.didKey)")
+        output.fact("commit", "\(repository.rev)  \(repository.commit)")
+        output.fact("signing key", "\(try service.keys.key(of: account.did).publicKey.didKey)")
+        let use = try service.repos.storageUse(of: account.did)
+        let isAbove = service.quota.soft.map { use.bytes > $0 } ?? false
+        let bound = service.quota.hard.map { " of \(ByteCount.words($0))" } ?? ""
+        output.fact("storage", "\(ByteCount.words(use.bytes))\(bound)\(isAbove ? ", above the soft quota" : "")")
+        output.fact("  blobs", "\(ByteCount.words(use.blobBytes)) in \(use.blobCount)")
+        output.fact("  records", ByteCount.words(use.recordBytes))
+        for collection in use.collections {
+            output.line("    \(collection.name)  \(ByteCount.words(collection.bytes)) in \(collection.count)")
+        }
         return 0
     }
 }
@@ -83,12 +93,12 @@ enum AccountTool {
         return account
     }
 
-    /// When what is not usual about an account began, for `account info`: names of one width.
+    /// When what is not usual about an account began, for `account info`.
     static func moments(_ did: DID, _ service: Service) throws -> [(String, Timestamp)] {
         guard let details = try service.accounts.details(of: did) else { return [] }
         let all = [
-            ("inactive", details.deactivatedAt), ("delete@ ", details.account.deleteAfter),
-            ("suspend.", details.suspendedAt), ("takedown", details.takenDownAt),
+            ("deactivated", details.deactivatedAt), ("delete after", details.account.deleteAfter),
+            ("suspended", details.suspendedAt), ("taken down", details.takenDownAt),
         ]
         return all.compactMap { name, moment in moment.map { (name, $0) } }
     }
@@ -139,7 +149,7 @@ enum AccountTool {
         }
         return try explained(service) {
             do {
-                return try service.life.create(request)
+                return try service.administration.createAccount(request, by: .tool)
             } catch HostingError.unsupportedDomain {
                 throw ToolError("'\(handle)' is not under a domain of this server", remedy: endings(service))
             }

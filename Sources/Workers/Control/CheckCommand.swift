@@ -17,22 +17,35 @@ extension Command {
     }
 
     /// Prints the findings; the exit code is 1 when something is wrong. Warnings are no failure.
-    static func report(_ findings: [(name: String, finding: Finding)], quiet: Bool, to output: Output) -> Int32 {
-        for (name, finding) in findings where !quiet || finding.verdict != .fine {
-            let mark =
-                switch finding.verdict {
-                case .fine: output.painted("ok  ", .green)
-                case .warning: output.painted("warn", .yellow)
-                case .wrong: output.painted("FAIL", .red)
-                }
+    ///
+    /// - Parameter server: The web server whose lines are shown; nil for both.
+    static func report(
+        _ findings: [(name: String, finding: Finding)], quiet: Bool, server: WebServer? = nil, to output: Output
+    ) -> Int32 {
+        for (name, finding) in findings {
+            let mark: String
+            switch finding.verdict {
+            case .fine: mark = output.painted("ok  ", .green)
+            case .warning: mark = output.painted("warn", .yellow)
+            case .wrong: mark = output.painted("FAIL", .red)
+            case .skipped: mark = output.painted("skip", .yellow)
+            }
+            if quiet, finding.verdict == .fine || finding.verdict == .skipped { continue }
             output.line("\(mark)  \(name): \(finding.text)")
             if let remedy = finding.remedy { output.line("      → \(remedy)") }
+            for kind in WebServer.allCases where server == nil || server == kind {
+                guard let lines = finding.lines?[kind] else { continue }
+                output.line("        in \(kind.rawValue)'s configuration:")
+                for line in lines { output.line("          \(line)") }
+            }
         }
         let wrong = findings.count { $0.finding.verdict == .wrong }
         if wrong > 0 {
             output.line(output.painted("\(wrong) of \(findings.count) are wrong", .red))
         } else if !quiet {
-            output.line(output.painted("green", .green))
+            let skipped = findings.count { $0.finding.verdict == .skipped }
+            let rest = skipped > 0 ? "; \(skipped) of \(findings.count) could not be looked at here" : ""
+            output.line(output.painted("green", .green) + rest)
         }
         return wrong > 0 ? 1 : 0
     }

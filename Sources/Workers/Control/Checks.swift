@@ -10,27 +10,41 @@ internal import Storage
 struct Finding: Equatable {
     enum Verdict: Equatable {
         case fine, warning, wrong
+        /// It could not be looked at here; the text says why.
+        case skipped
     }
 
     var verdict: Verdict
     var text: String
     /// What to do about it.
     var remedy: String?
+    /// What to put into the web server's configuration.
+    var lines: WebLines?
 
     static func fine(_ text: String) -> Finding { Finding(verdict: .fine, text: text) }
     static func warning(_ text: String, _ remedy: String) -> Finding {
         Finding(verdict: .warning, text: text, remedy: remedy)
     }
-    static func wrong(_ text: String, _ remedy: String) -> Finding {
-        Finding(verdict: .wrong, text: text, remedy: remedy)
+    static func wrong(_ text: String, _ remedy: String, _ lines: WebLines? = nil) -> Finding {
+        Finding(verdict: .wrong, text: text, remedy: remedy, lines: lines)
     }
+    static func skipped(_ text: String) -> Finding { Finding(verdict: .skipped, text: text) }
 }
 
-/// The looks that `skystead check` takes, in the order in which one explains the next.
+/// One look at one thing: a row of what `check` and `doctor` go through.
+struct Look {
+    let name: String
+    var needsWebServer = false
+    /// The service does its work without it: `up` does not wait for it.
+    var isOptional = false
+    let look: () -> Finding
+}
+
+/// The looks that `skystead check` takes, in the order in which one explains the next. `skystead doctor` begins with
+/// them and goes on with those of `Outside`.
 struct Checks {
-    /// Free bytes below which there is a warning, and below which something is wrong.
+    /// Free bytes below which there is a warning; SKYSTEAD_DISK_FREE_MIN says when something is wrong.
     static let diskWarningBytes = 2 << 30
-    static let diskWrongBytes = 200 << 20
     /// How far the clock may be from that of the PLC directory, whose answer is itself rounded to seconds.
     static let clockDriftSecondsMax: Int64 = 10
 
@@ -52,25 +66,27 @@ struct Checks {
         client = Outbound.client(settings, also: [authority])
     }
 
-    struct Look {
-        let name: String
-        var needsWebServer = false
-        let look: () -> Finding
-    }
-
     /// Each look, by name.
     var all: [Look] {
+        inside + [
+            Look(name: "web server", needsWebServer: true, look: webServer),
+            Look(name: "firehose", needsWebServer: true, look: firehose), plc,
+            Look(name: "mail", isOptional: true, look: mail),
+        ]
+    }
+
+    /// Those at this machine alone.
+    var inside: [Look] {
         [
             Look(name: "data directory", look: dataDirectory), Look(name: "keys", look: keys),
             Look(name: "database", look: database),
             Look(name: "XRPC responder") { socket(paths.xrpcSocket, "skystead-xrpc") },
             Look(name: "admin responder") { socket(paths.adminSocket, "skystead-admin") },
             Look(name: "stream worker") { socket(paths.streamSocket, "skystead-stream") },
-            Look(name: "web server", needsWebServer: true, look: webServer),
-            Look(name: "firehose", needsWebServer: true, look: firehose),
-            Look(name: "PLC directory", look: plcDirectory),
         ]
     }
+
+    var plc: Look { Look(name: "PLC directory", look: plcDirectory) }
 
     // MARK: This machine
 
@@ -85,12 +101,14 @@ struct Checks {
         guard statvfs(paths.data, &status) == 0 else {
             return .warning("the free space is not known: \(SystemError("statvfs"))", "look at `df`")
         }
-        return Self.disk(freeBytes: Int(clamping: status.f_bavail.multipliedReportingOverflow(by: status.f_frsize).0))
+        return Self.disk(
+            freeBytes: Int(clamping: status.f_bavail.multipliedReportingOverflow(by: status.f_frsize).0),
+            wrongBelow: settings[Settings.diskFreeMin])
     }
 
-    static func disk(freeBytes: Int) -> Finding {
+    static func disk(freeBytes: Int, wrongBelow: Int) -> Finding {
         let text = "\(freeBytes >> 20) MiB free"
-        if freeBytes < diskWrongBytes { return .wrong(text, "make room: writes are about to fail") }
+        if freeBytes < wrongBelow { return .wrong(text, "make room: writes are about to fail") }
         if freeBytes < diskWarningBytes { return .warning(text, "make room soon") }
         return .fine(text)
     }
@@ -196,6 +214,19 @@ struct Checks {
 
     // MARK: The world
 
+    private func mail() -> Finding {
+        do throws(SMTPError) {
+            guard let client = try Outbound.mail(settings), let sender = settings[Settings.mailFrom] else {
+                return .warning(
+                    "no mail is sent", "set SKYSTEAD_SMTP_URL; until then codes are in `skystead mail queue --codes`")
+            }
+            try client.check(sender)
+            return .fine("the mail server would take mail of \(sender.address.bytes)")
+        } catch {
+            return .wrong(error.description, MailTool.remedy(error))
+        }
+    }
+
     private func plcDirectory() -> Finding {
         let url = settings[Settings.plcURL] + "/_health"
         let response: HTTPResponse
@@ -212,11 +243,17 @@ struct Checks {
         guard let date = response["date"], let theirs = HTTPDate.parse(date) else {
             return .fine("\(settings[Settings.plcURL]) answers")
         }
-        let drift = clock.now().seconds - theirs.seconds
-        if abs(drift) > Self.clockDriftSecondsMax {
-            return .wrong("the clock is \(drift) s away from that of \(settings[Settings.plcURL])", "run an NTP client")
-        }
+        if let finding = Self.drift(clock.now(), theirs, of: settings[Settings.plcURL]) { return finding }
         return .fine("\(settings[Settings.plcURL]) answers, and the clocks agree")
+    }
+
+    /// What is wrong with this machine's clock, when `theirs` is what `url` has just answered as the time.
+    static func drift(_ ours: Timestamp, _ theirs: Timestamp, of url: Bytes) -> Finding? {
+        let drift = ours.seconds - theirs.seconds
+        guard abs(drift) > clockDriftSecondsMax else { return nil }
+        return .wrong(
+            "the clock is \(drift) s away from that of \(url)",
+            "run an NTP client: apt-get install systemd-timesyncd; timedatectl set-ntp true")
     }
 }
 

@@ -75,19 +75,19 @@ extension Command {
         let id = try ModerationTool.id(invocation)
         let report = try AccountTool.explained(service) { try service.reports.reports.find(id) }
         let output = invocation.output
-        output.line("report    \(report.id)")
-        output.line("when      \(report.createdAt.iso8601)")
-        output.line("about     \(report.subject.words)")
-        if let cid = report.subject.cid { output.line("version   \(cid)") }
-        output.line("reason    \(Table.plain(report.reasonType.description))")
-        output.line("said      \(report.reason.map { Table.plain($0.description) } ?? "nothing")")
-        output.line("by        \(report.reportedBy?.description ?? "an account that is gone")")
-        output.line("passed on \(ModerationTool.forwarding(report))")
+        output.fact("report", "\(report.id)")
+        output.fact("when", report.createdAt.iso8601)
+        output.fact("about", "\(report.subject.words)")
+        if let cid = report.subject.cid { output.fact("version", "\(cid)") }
+        output.fact("reason", "\(report.reasonType)")
+        output.fact("said", report.reason?.description ?? "nothing")
+        output.fact("by", report.reportedBy?.description ?? "an account that is gone")
+        output.fact("passed on", ModerationTool.forwarding(report))
         if let closedAt = report.closedAt {
-            output.line("closed    \(closedAt.iso8601) by \(report.closedBy?.description ?? "nobody")")
-            output.line("note      \(report.note.map { Table.plain($0.description) } ?? "none")")
+            output.fact("closed", "\(closedAt.iso8601) by \(report.closedBy?.description ?? "nobody")")
+            output.fact("note", report.note?.description ?? "none")
         } else {
-            output.line("state     open")
+            output.fact("state", "open")
         }
         return 0
     }
@@ -119,7 +119,7 @@ extension Command {
         let subject = invocation.arguments.first.map { Bytes($0) }
         // An account is named by its DID in the log, and by its handle by people.
         let named = try subject.flatMap { ATIdentifier($0) }.flatMap { try service.accounts.find($0) }?.did.bytes
-        var table = Table("ID", "WHEN", "WHO", "DID", "TO", "DETAIL")
+        var table = Table("ID", "WHEN", "WHO", "WHAT", "TO", "DETAIL")
         for action in try service.adminLog.list(subject: named ?? subject, limit: limit) {
             table.add(
                 "\(action.id)", ModerationTool.minute(action.at), "\(action.actor)", "\(action.action)",

@@ -23,10 +23,15 @@ struct Table {
                 let isLast = column == words.count - 1
                 text += isLast ? word : word + String(repeating: " ", count: widths[column] - word.count + 2)
             }
-            return text
+            return trimmed(text)
         }
         output.line(output.painted(line(headings), .bold))
         for row in rows { output.line(line(row)) }
+    }
+
+    /// Without blanks at the end: the last column may be empty.
+    private func trimmed(_ text: String) -> String {
+        String(text.reversed().drop { $0 == " " }.reversed())
     }
 
     /// Without control characters: what people wrote must not move the cursor of whoever reads it.
@@ -35,5 +40,13 @@ struct Table {
             scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) ? " " : scalar
         }
         return String(String.UnicodeScalarView(scalars))
+    }
+}
+
+extension Output {
+    /// One line of what is known of one thing: a name, and its value in a column of its own.
+    func fact(_ name: String, _ value: String) {
+        let width = 14
+        line(name + String(repeating: " ", count: max(1, width - name.count)) + Table.plain(value))
     }
 }

@@ -87,7 +87,9 @@ struct Up {
             if try supervisor.step(milliseconds: 20) == .stop { return false }
             guard supervisor.allAreReady else { continue }
             let checks = Checks(settings: settings, front: front)
-            findings = checks.all.filter { webServer != nil || !$0.needsWebServer }.map { ($0.name, $0.look()) }
+            findings = checks.all.filter { !$0.isOptional && (webServer != nil || !$0.needsWebServer) }.map {
+                ($0.name, $0.look())
+            }
             if findings.allSatisfy({ $0.finding.verdict != .wrong }) { return true }
         }
         _ = Command.report(findings, quiet: false, to: output)
@@ -120,6 +122,19 @@ struct Up {
             ChildPlan(
                 name: "skystead-worker stream", command: ["\(programs)/skystead-worker", "stream"],
                 socket: try listen(paths.streamSocket), logPath: "\(paths.logs)/stream.log", notifies: true))
+        if settings[Settings.smtpURL] != nil {
+            plans.append(
+                ChildPlan(
+                    name: "skystead-worker mail", command: ["\(programs)/skystead-worker", "mail"],
+                    logPath: "\(paths.logs)/mail.log", notifies: true))
+        }
+        if !settings[Settings.crawlers].isEmpty {
+            plans.append(
+                ChildPlan(
+                    name: "skystead-worker notify-crawlers",
+                    command: ["\(programs)/skystead-worker", "notify-crawlers"],
+                    logPath: "\(paths.logs)/notify-crawlers.log", notifies: false))
+        }
         if let webServer { plans.append(try plan(webServer)) }
         return plans
     }
@@ -168,6 +183,9 @@ struct Up {
         if settings[Settings.adminPassword] != nil { output.line("  admin       \(url)/admin") }
         output.line("  state       \(paths.data) (\(database)); logs in \(paths.logs)")
         output.line("  identities  \(settings[Settings.plcURL])")
+        if settings[Settings.smtpURL] == nil {
+            output.line("  mail        none is sent: codes are in `\(Self.ownCommand) mail queue --codes`")
+        }
         output.line("The first account, in another terminal:")
         output.line("  \(Self.ownCommand) account create NAME.\(names.handleDomains[0]) --email YOU@EXAMPLE.COM")
         output.line("or with any client, and the code from `\(Self.ownCommand) invite`. Ctrl-C stops everything.")

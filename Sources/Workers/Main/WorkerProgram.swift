@@ -19,8 +19,24 @@ enum WorkerProgram {
                 try CollectWorker.run(settings, log: log)
                 return 0
             }
+        case ["notify-crawlers"]:
+            return Processes.run { settings, log in
+                try CrawlerWorker.run(settings, log: log)
+                return 0
+            }
+        case ["mail"]:
+            return Processes.run { settings, log in
+                try MailWorker.run(settings, log: log)
+                return 0
+            }
+        case ["lexicons"]:
+            return Processes.run { settings, log in
+                try LexiconWorker.run(settings, log: log)
+                return 0
+            }
         default:
-            Log.standardError.error("usage", ["expected": "skystead-worker stream | collect"])
+            Log.standardError.error(
+                "usage", ["expected": "skystead-worker stream | collect | notify-crawlers | mail | lexicons"])
             return usage
         }
     }

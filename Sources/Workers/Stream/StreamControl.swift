@@ -7,6 +7,16 @@ internal import Synchronization
 public struct StreamCounters: Sendable, Equatable {
     /// Subscribers now, live and catching up.
     public var subscribers = 0
+    /// Subscriptions that have ended, for whatever reason, and how long they lasted.
+    public var ended = 0
+    public var endedMicroseconds = 0
+    /// Subscribers that did not answer a ping.
+    public var silent = 0
+    /// Subscribers that were told of a restart.
+    public var toldOfRestart = 0
+    /// The newest event, and the last that the subscriber which is furthest behind was sent, as of the last tick.
+    public var newestSeq = 0
+    public var slowestSeq = 0
     public var connections = 0
     /// Connections that were answered with an HTTP error or dropped in the handshake.
     public var refusals = 0

@@ -103,6 +103,7 @@ extension StreamServer {
         subscriber.state = place.state
         subscriber.after = place.after
         subscriber.index = ring.index(after: place.after)
+        subscriber.subscribedAt = now
         subscriber.pingAt = after(configuration.pingMilliseconds)
         subscriber.control = first
         counters.subscribers += 1

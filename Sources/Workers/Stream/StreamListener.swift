@@ -31,11 +31,3 @@ public enum StreamListener {
 
     private static let backlog: Int32 = 511
 }
-
-/// systemd's notification socket (sd_notify(3)); silent when there is none.
-enum ServiceManager {
-    static func notify(_ state: String) {
-        guard let path = getenv("NOTIFY_SOCKET") else { return }
-        _ = state.withCString { csystem_send_datagram(path, $0, strlen($0)) }
-    }
-}

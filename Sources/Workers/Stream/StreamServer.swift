@@ -57,6 +57,7 @@ public final class StreamServer {
     var byDescriptor: [Subscriber?] = []
     var counters = StreamCounters()
     var now = Clock.monotonicNanoseconds()
+    private let manager: ServiceManager
     private var nextTick: UInt64 = 0
     private var hasMore = false
     private var isAccepting = true
@@ -66,8 +67,10 @@ public final class StreamServer {
 
     /// Reads the bounds of `source`: throws what it throws, and `SystemError`.
     public init(
-        _ configuration: Configuration = Configuration(), source: any EventSource, control: StreamControl, log: Log
+        _ configuration: Configuration = Configuration(), source: any EventSource, control: StreamControl, log: Log,
+        manager: ServiceManager = ServiceManager()
     ) throws {
+        self.manager = manager
         self.configuration = configuration
         self.source = source
         self.control = control
@@ -97,7 +100,7 @@ public final class StreamServer {
             else { throw SystemError("epoll_ctl") }
         }
         guard csystem_epoll_add(epoll, control.wakeup, csystem_epoll_in) == 0 else { throw SystemError("epoll_ctl") }
-        ServiceManager.notify("READY=1")
+        manager.send("READY=1")
         log.info("stream.started", ["seq": .integer(ring.newestSeq)])
         var descriptors = [Int32](repeating: 0, count: 256)
         var events = [UInt32](repeating: 0, count: 256)
@@ -196,7 +199,7 @@ public final class StreamServer {
     /// Ends the connection at once.
     func drop(_ subscriber: Subscriber) {
         guard byDescriptor[Int(subscriber.fd)] === subscriber else { return }
-        if subscriber.isSubscribed { counters.subscribers -= 1 }
+        countEnd(of: subscriber)
         // Whoever still holds it must find nothing to do.
         subscriber.state = .closing
         byDescriptor[Int(subscriber.fd)] = nil
@@ -208,6 +211,13 @@ public final class StreamServer {
         close(subscriber.fd)
     }
 
+    private func countEnd(of subscriber: Subscriber) {
+        guard subscriber.isSubscribed else { return }
+        counters.subscribers -= 1
+        counters.ended += 1
+        counters.endedMicroseconds &+= Int(clamping: (now &- subscriber.subscribedAt) / 1_000)
+    }
+
     /// Answers the handshake with an HTTP error.
     func refuse(_ subscriber: Subscriber, _ answer: HandshakeAnswer) {
         counters.refusals += 1
@@ -217,7 +227,7 @@ public final class StreamServer {
     /// Sends these last bytes, after the event that is under way, and then ends the connection.
     func finish(_ subscriber: Subscriber, _ bytes: [UInt8]) {
         guard subscriber.state != .closing else { return }
-        if subscriber.isSubscribed { counters.subscribers -= 1 }
+        countEnd(of: subscriber)
         subscriber.state = .closing
         subscriber.deadline = after(configuration.goodbyeMilliseconds)
         subscriber.control.append(contentsOf: bytes)
@@ -244,7 +254,7 @@ public final class StreamServer {
         isStopping = true
         hasMore = false
         drainDeadline = after(configuration.drainMilliseconds)
-        ServiceManager.notify("STOPPING=1")
+        manager.send("STOPPING=1")
         for listener in listeners {
             _ = csystem_epoll_remove(epoll, listener)
             close(listener)
@@ -253,6 +263,7 @@ public final class StreamServer {
         let goodbye = WebSocketFrame.close(1_012, "Service Restart")
         for subscriber in subscribers {
             if subscriber.isSubscribed {
+                counters.toldOfRestart += 1
                 finish(subscriber, goodbye)
             } else if subscriber.state == .handshake {
                 drop(subscriber)
@@ -263,6 +274,8 @@ public final class StreamServer {
     // MARK: Time
 
     private func tick(_ listeners: [Int32]) {
+        // Each tick is a second: far below half of any watchdog's time.
+        if manager.watchdogIntervalNanoseconds != nil { manager.send("WATCHDOG=1") }
         nextTick = after(configuration.tickMilliseconds)
         if !isStopping {
             if !isAccepting {
@@ -278,6 +291,11 @@ public final class StreamServer {
             place -= 1
             // A drop moves the last one here, which has had its turn.
             if place < subscribers.count { check(subscribers[place]) }
+        }
+        counters.newestSeq = ring.newestSeq
+        counters.slowestSeq = ring.newestSeq
+        for subscriber in subscribers where subscriber.isSubscribed {
+            counters.slowestSeq = min(counters.slowestSeq, subscriber.after)
         }
     }
 
@@ -295,7 +313,10 @@ public final class StreamServer {
                 arm(subscriber)
                 guard subscriber.isSubscribed else { return }
             }
-            if subscriber.pongBy != 0, now >= subscriber.pongBy { return drop(subscriber) }
+            if subscriber.pongBy != 0, now >= subscriber.pongBy {
+                counters.silent += 1
+                return drop(subscriber)
+            }
             if subscriber.isArmed, now >= subscriber.stallAt {
                 let progress = subscriber.bytesSent - subscriber.bytesAtStall
                 if progress < UInt64(configuration.progressSizeMin) { return cutOff(subscriber) }

@@ -47,6 +47,8 @@ final class Subscriber {
     var stallAt: UInt64 = 0
     var bytesAtStall: UInt64 = 0
 
+    /// When its subscription began.
+    var subscribedAt: UInt64 = 0
     var pingAt: UInt64 = 0
     /// 0 when no pong is awaited.
     var pongBy: UInt64 = 0

@@ -3,6 +3,7 @@
 //   bench-core cbor FILE       decode and encode of the records in FILE (each: 4 bytes of length, big-endian, DAG-CBOR)
 //   bench-core mst COUNT       an MST of COUNT sorted keys: keys a second, and the root
 //   bench-core car FILE        parse of a CAR with every block verified, and SHA-256 alone over the same bytes
+//   bench-core check           nanoseconds of checking a post against its lexicon: a plain one, and one with all there is
 //   bench-core insert COUNT    CPU of one insert (record, tree, signed commit) into a repository of COUNT keys
 //                              and into an empty one
 //
@@ -11,6 +12,7 @@ internal import ATProto
 internal import Base
 internal import Crypto
 internal import Glibc
+internal import Lexicons
 
 func cpuSeconds() -> Double {
     var time = timespec()
@@ -159,11 +161,55 @@ func insert(_ count: Int) throws {
     print("{\"empty_microseconds\": \(empty), \"full_microseconds\": \(full)}")
 }
 
+/// A post as most are, and one with facets, a reply, four images, languages, labels and tags.
+let posts: [(name: String, json: Bytes)] = {
+    let blob = """
+        {"$type":"blob","ref":{"$link":"bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"},\
+        "mimeType":"image/jpeg","size":123456}
+        """
+    let ref = """
+        {"uri":"at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/app.bsky.feed.post/3lrlab2eoy22a",\
+        "cid":"bafyreie5cvv4h45feadgeuwhbcutmh6t2ceseocckahdoe6uat64zmz454"}
+        """
+    let image = "{\"alt\":\"A picture of something\",\"image\":\(blob),\"aspectRatio\":{\"width\":4,\"height\":3}}"
+    let images = [image, image, image, image].joined(separator: ",")
+    let plain = """
+        "$type":"app.bsky.feed.post","text":"A post of the ordinary length, with a few words in it.",\
+        "createdAt":"2026-01-01T00:00:00.000Z","langs":["en"]
+        """
+    let full = """
+        ,"embed":{"$type":"app.bsky.embed.images","images":[\(images)]},"reply":{"root":\(ref),"parent":\(ref)},\
+        "tags":["one","two"],"labels":{"$type":"com.atproto.label.defs#selfLabels","values":[{"val":"nudity"}]},\
+        "facets":[{"index":{"byteStart":0,"byteEnd":6},"features":[{"$type":"app.bsky.richtext.facet#link",\
+        "uri":"https://example.com/a/page"}]},{"index":{"byteStart":7,"byteEnd":9},"features":[\
+        {"$type":"app.bsky.richtext.facet#mention","did":"did:plc:ewvi7nxzyoun6zhxrhs64oiz"}]}]
+        """
+    return [("plain", Bytes("{\(plain)}")), ("full", Bytes("{\(plain)\(full)}"))]
+}()
+
+func check() throws {
+    guard let nsid = NSID("app.bsky.feed.post"), let schema = RecordSchema.builtIn(nsid) else { return }
+    var results: [String] = []
+    for (name, json) in posts {
+        let value = try JSON.parse(json)
+        guard schema.closed.check(value) == .valid else { return }
+        let rounds = 20_000
+        let times = (0..<9).map { _ in
+            let start = cpuSeconds()
+            for _ in 0..<rounds { _ = schema.closed.problem(value) }
+            return (cpuSeconds() - start) / Double(rounds) * 1e9
+        }
+        results.append("\"\(name)_nanoseconds\": \(median(times))")
+    }
+    print("{\(results.joined(separator: ", "))}")
+}
+
 let words = CommandLine.arguments
 switch (words.count, words.dropFirst().first) {
 case (3, "cbor"): try cbor(words[2])
 case (3, "mst"): try mst(Int(words[2]) ?? 0)
 case (3, "car"): try car(words[2])
+case (2, "check"): try check()
 case (3, "insert"): try insert(Int(words[2]) ?? 0)
-default: print("usage: bench-core cbor FILE | mst COUNT | car FILE | insert COUNT")
+default: print("usage: bench-core cbor FILE | mst COUNT | car FILE | check | insert COUNT")
 }

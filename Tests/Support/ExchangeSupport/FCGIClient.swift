@@ -5,6 +5,8 @@ internal import Glibc
 public final class FCGIConnection {
     private let descriptor: Int32
     private var received: [UInt8] = []
+    /// Whether the other side has said that nothing more comes, and that was read.
+    public private(set) var isClosed = false
 
     public struct Failed: Error {
         public let what: String
@@ -70,7 +72,10 @@ public final class FCGIConnection {
             }
             var buffer = [UInt8](repeating: 0, count: 65_536)
             let count = buffer.withUnsafeMutableBytes { recv(descriptor, $0.baseAddress, $0.count, 0) }
-            guard count > 0 else { return nil }
+            guard count > 0 else {
+                isClosed = count == 0
+                return nil
+            }
             received += buffer[..<count]
         }
     }

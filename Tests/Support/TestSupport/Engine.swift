@@ -42,6 +42,10 @@ public final class TestDatabase: MigratableDatabase {
     /// The schema of PostgreSQL that is this database's own.
     public let schema = "test_" + UUID().uuidString.lowercased().filter { $0 != "-" }
     private let base: any MigratableDatabase
+    private let writes = Guarded(0)
+
+    /// How often `write` was called.
+    public var writeCount: Int { writes.withLock { $0 } }
 
     init(_ engine: Engine) throws {
         self.engine = engine
@@ -81,7 +85,11 @@ public final class TestDatabase: MigratableDatabase {
     public var dialect: Dialect { base.dialect }
 
     public func read<Result>(_ body: (any Reader) throws -> Result) throws -> Result { try base.read(body) }
-    public func write<Result>(_ body: (any Writer) throws -> Result) throws -> Result { try base.write(body) }
+    public func write<Result>(queued: () -> Void, _ body: (any Writer) throws -> Result) throws -> Result {
+        writes.withLock { $0 += 1 }
+        return try base.write(queued: queued, body)
+    }
+    public func each(_ sql: SQL, _ body: (any Row) throws -> Bool) throws { try base.each(sql, body) }
     public func changeSignal() throws -> any ChangeSignal { try base.changeSignal() }
 }
 

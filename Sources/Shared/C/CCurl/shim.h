@@ -25,6 +25,9 @@ static inline CURLcode CCurl_setList(CURL *handle, CURLoption option, struct cur
 static inline CURLcode CCurl_setDataFunction(CURL *handle, CURLoption option, curl_write_callback value) {
     return curl_easy_setopt(handle, option, value);
 }
+static inline CURLcode CCurl_setReadFunction(CURL *handle, curl_read_callback value) {
+    return curl_easy_setopt(handle, CURLOPT_READFUNCTION, value);
+}
 static inline CURLcode CCurl_setOpenSocketFunction(CURL *handle, curl_opensocket_callback value) {
     return curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, value);
 }
@@ -34,6 +37,17 @@ static inline CURLMcode CCurl_multiSetLong(CURLM *handle, CURLMoption option, lo
 static inline long CCurl_responseCode(CURL *handle) {
     long code = 0;
     return curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &code) == CURLE_OK ? code : 0;
+}
+// The certificates of the peer, of a handle with CURLOPT_CERTINFO: a count and lists of `name:value` lines.
+static inline struct curl_certinfo *CCurl_certificates(CURL *handle) {
+    struct curl_certinfo *chain = NULL;
+    return curl_easy_getinfo(handle, CURLINFO_CERTINFO, &chain) == CURLE_OK ? chain : NULL;
+}
+// The socket of a connection that was made with CURLOPT_CONNECT_ONLY, or -1.
+static inline int CCurl_activeSocket(CURL *handle) {
+    curl_socket_t found = CURL_SOCKET_BAD;
+    CURLcode code = curl_easy_getinfo(handle, CURLINFO_ACTIVESOCKET, &found);
+    return code == CURLE_OK && found != CURL_SOCKET_BAD ? found : -1;
 }
 // The structure holds a sockaddr with more bytes behind it, which Swift cannot reach safely.
 // Copies the address: returns 4 or 16, the count of bytes, or 0 for any other family.

@@ -37,6 +37,8 @@ int csystem_random(void *bytes, size_t count);
 int csystem_protect_memory(void);
 // sync_file_range(2) with SYNC_FILE_RANGE_WRITE: starts write-back, waits for nothing.
 int csystem_start_writeback(int fd, int64_t offset, int64_t count);
+// mallopt(3): allocations of threshold bytes and more are mapped by themselves and given back when they are freed.
+void csystem_return_large_memory(int threshold);
 // The process's environment, NULL at its end: Swift 6 refuses the global variable itself.
 // Read it before any other thread runs.
 char *const *csystem_environment(void);

@@ -1,0 +1,90 @@
+public import ATProto
+public import Accounts
+public import Base
+internal import Crypto
+public import Identity
+internal import Repos
+internal import Storage
+
+/// What of an identity is to be other than it is: nil stays.
+public struct PLCChange: Sendable {
+    public var rotationKeys: [Bytes]?
+    public var alsoKnownAs: [Bytes]?
+    public var verificationMethods: [PLCOperation.Method]?
+    public var services: [PLCOperation.Service]?
+
+    public init(
+        rotationKeys: [Bytes]? = nil, alsoKnownAs: [Bytes]? = nil, verificationMethods: [PLCOperation.Method]? = nil,
+        services: [PLCOperation.Service]? = nil
+    ) {
+        self.rotationKeys = rotationKeys
+        self.alsoKnownAs = alsoKnownAs
+        self.verificationMethods = verificationMethods
+        self.services = services
+    }
+}
+
+extension AccountLife {
+    /// Signs the operation that would make `change` to the identity of the account that `token` was mailed to, and uses
+    /// the token up. Submits nothing: the owner takes the operation where it is to go.
+    ///
+    /// It is built here from the directory's newest operation, asked now, so nothing is signed that this server did not
+    /// make. Throws `IdentityError`, such as `tombstoned`, and `AccountTokenError`.
+    public func signOperation(_ change: PLCChange, token: AccountTokenStore.Checked) throws -> SignedPLCOperation {
+        let did = token.account
+        guard did.method == "plc" else { throw IdentityError.unsupportedDID(did) }
+        let last = try directory.last(of: did)
+        guard var operation = PLCOperation(last.value) else { throw IdentityError.notFound(did) }
+        if let keys = change.rotationKeys { operation.rotationKeys = keys }
+        if let aliases = change.alsoKnownAs { operation.alsoKnownAs = aliases }
+        if let methods = change.verificationMethods { operation.verificationMethods = methods }
+        if let services = change.services { operation.services = services }
+        operation.previous = Bytes(last.cid.text)
+        let signed = try operation.signed(by: settings.rotationKey)
+        try stores.database.write { try token.use(in: $0) }
+        return signed
+    }
+
+    /// Submits an operation of the account's identity, if it leaves the account here, and tells the network. Throws
+    /// `HostingError.unfitOperation` for one that does not.
+    public func submit(_ value: Value, for account: Account) throws {
+        guard let signed = SignedPLCOperation(signed: value), let operation = PLCOperation(value) else {
+            throw HostingError.unfitOperation(.notSigned)
+        }
+        try check(operation, of: account)
+        try pass(signed, of: account.did)
+        try resolver.forget(account.did)
+        try stores.database.write { writer in
+            try stores.events.appendIdentity(account.did, handle: account.handle, in: writer)
+        }
+    }
+
+    private func pass(_ operation: SignedPLCOperation, of did: DID) throws {
+        do throws(IdentityError) {
+            try directory.submit(operation, for: did)
+        } catch {
+            // 4xx is the operation's fault, and so the caller's; all else is the directory's.
+            if case .directoryRefused(let status) = error, (400..<500).contains(status) {
+                throw HostingError.unfitOperation(.refused)
+            }
+            throw error
+        }
+    }
+
+    /// In the order in which the reference looks (specs/pds.md §7 row 90).
+    private func check(_ operation: PLCOperation, of account: Account) throws {
+        func fault(_ fault: HostingError.OperationFault) -> HostingError { .unfitOperation(fault) }
+        guard operation.rotationKeys.contains(settings.rotationKey.publicKey.didKey) else {
+            throw fault(.rotationKey)
+        }
+        let wanted = try recommended(for: account)
+        let service = operation.services.first { $0.id == wanted.services.first?.id }
+        guard service?.type == wanted.services.first?.type else { throw fault(.serviceType) }
+        guard service?.endpoint == settings.publicURL else { throw fault(.serviceEndpoint) }
+        let method = operation.verificationMethods.first { $0.id == wanted.verificationMethods.first?.id }
+        guard method?.didKey == wanted.verificationMethods.first?.didKey else { throw fault(.signingKey) }
+        if account.handle != nil {
+            guard operation.alsoKnownAs.first == wanted.alsoKnownAs.first else { throw fault(.handle) }
+        }
+    }
+}
