@@ -131,11 +131,12 @@ struct GetBlob: Method {
         guard let blob = try call.app.blobs.find(input.cid, of: input.did) else {
             throw Failure(.notFound, "BlobNotFound", "Blob not found")
         }
-        if call.request.method != .head { call.app.blobs.bytesSent.add(blob.size) }
-        return response(blob, call.app)
+        let isHead = call.request.method == .head
+        if !isHead { call.app.blobs.bytesSent.add(blob.size) }
+        return try response(blob, call.app, isHead: isHead)
     }
 
-    private static func response(_ blob: BlobStore.Entry, _ app: XRPCApp) -> Response {
+    private static func response(_ blob: BlobStore.Entry, _ app: XRPCApp, isHead: Bool) throws -> Response {
         var response = Response(status: 200)
         // A type that is no header value can't have come in by an upload; it is served as plain bytes all the same.
         response.append("Content-Type", HeaderValue(blob.mimeType) ?? "application/octet-stream")
@@ -143,17 +144,14 @@ struct GetBlob: Method {
         response.append("Content-Security-Policy", "default-src 'none'; sandbox")
         let name = "attachment; filename=\"" + Bytes(blob.cid.text) + "\""
         if let disposition = HeaderValue(name) { response.append("Content-Disposition", disposition) }
-        if let prefix = app.settings.blobInternalPath,
-            let path = HeaderValue(prefix + Bytes(app.blobs.relativePath(blob.cid)))
-        {
+        if let prefix = app.settings.blobInternalPath, let file = blob.file, let path = HeaderValue(prefix + file) {
             response.body = .file(internalPath: path)
             return response
         }
         response.append("Content-Length", HeaderValue(blob.size))
-        let (store, cid) = (app.blobs, blob.cid)
-        response.body = .stream { sink in
-            guard try store.read(cid, sink) else { throw RepoError.blobNotFound(cid) }
-        }
+        // Before the head goes out, so that bytes that can't be had are an error and no broken answer.
+        let content = isHead ? nil : try app.blobs.open(blob)
+        response.body = .stream { sink in try content?.read(into: sink) }
         return response
     }
 }

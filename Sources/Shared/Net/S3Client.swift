@@ -12,13 +12,16 @@ public enum S3Error: Error, Equatable, Sendable {
 
 /// Objects in a bucket of S3 or what speaks like it (path-style addresses, Signature Version 4).
 ///
-/// Keys are of this program's making: letters, digits, `-`, `.`, `_` and `/`, which no part of a signature has to escape.
+/// Keys are of this program's making: letters, digits, `-`, `.`, `_` and `/`, which no part of a signature has to
+/// escape.
 public struct S3Client: Sendable {
     public static let keySizeMax = 512
     /// How long one request may take; an object of 100 MB over 10 Mbit/s takes 80 s.
     public static let deadlineMilliseconds = 300_000
     /// Keys that one listing gives; S3's own limit.
     public static let listCountMax = 1_000
+    /// The longest object: S3's own limit for one request.
+    public static let objectSizeMax = 5 << 30
     private static let listSizeMax = 4 << 20
     private static let errorSizeMax = 16_384
     /// SHA-256 of nothing.
@@ -59,14 +62,15 @@ public struct S3Client: Sendable {
         try check(try open(request))
     }
 
-    /// The object, or nil when there is none. Its size comes with the head; read the body or drop it.
-    public func get(_ key: Bytes, sizeMax: Int) throws(S3Error) -> HTTPIncoming? {
+    /// The object and its size in bytes, or nil when there is none. The body is read, or dropped.
+    public func get(_ key: Bytes) throws(S3Error) -> (size: Int, body: HTTPIncoming)? {
         var request = try request(.get, key)
-        request.sizeMax = sizeMax
+        request.sizeMax = Self.objectSizeMax
         let incoming = try open(request)
         if incoming.head.status == 404 { return nil }
         guard incoming.head.status == 200 else { throw refusal(incoming) }
-        return incoming
+        guard let size = incoming.head["content-length"]?.decimal else { throw .network(.malformedResponse) }
+        return (size, incoming)
     }
 
     /// The size of the object in bytes, or nil when there is none.
