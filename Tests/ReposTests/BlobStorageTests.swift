@@ -41,9 +41,10 @@ final class MemoryBucket: BlobStorage {
         }
     }
 
-    func open(_ object: BlobObject) throws -> BlobContent? {
+    func open(_ object: BlobObject, range: Range<Int>?) throws -> BlobContent? {
         try answer { $0.objects[object.name] }.map { bytes in
-            BlobContent(size: bytes.count) { sink in try bytes.withUnsafeBytes { try sink($0) } }
+            let part = range.map { Array(bytes[$0]) } ?? bytes
+            return BlobContent(size: part.count) { sink in try part.withUnsafeBytes { try sink($0) } }
         }
     }
 

@@ -37,7 +37,7 @@ extension Home {
 
     func bytes(_ cid: CID) throws -> [UInt8] {
         var bytes: [UInt8] = []
-        try blobs.places.disk.open(try #require(try object(cid)))?.read { bytes.append(contentsOf: $0) }
+        try blobs.places.disk.open(try #require(try object(cid)), range: nil)?.read { bytes.append(contentsOf: $0) }
         return bytes
     }
 

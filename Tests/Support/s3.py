@@ -93,6 +93,11 @@ class S3:
         self.url = f"http://{address}:{self.port}"
         self.processes = []
 
+    def use(self, bucket):
+        """Makes a bucket, which `settings`, `native` and `keys` are about from then on."""
+        self.bucket = bucket
+        self.native("PUT", "")
+
     @property
     def settings(self):
         return {
@@ -166,14 +171,14 @@ class S3:
                 time.sleep(0.1)
         raise RuntimeError(f"the S3 server did not start:\n{(self.directory / 'log').read_text()[-3000:]}")
 
-    def native(self, method, path):
+    def native(self, method, path, body=None):
         """A request of Swift's own protocol, beside the S3 interface: `path` is below the bucket. Returns the body."""
         credentials = {"X-Storage-User": ACCESS_KEY, "X-Storage-Pass": SECRET_KEY}
         sign_in = urllib.request.Request(f"{self.url}/auth/v1.0", headers=credentials)
         with urllib.request.urlopen(sign_in, timeout=10) as answer:
             token = answer.headers["X-Auth-Token"]
         url = f"{self.url}/v1/AUTH_home/{self.bucket}{path}"
-        request = urllib.request.Request(url, method=method, headers={"X-Auth-Token": token})
+        request = urllib.request.Request(url, data=body, method=method, headers={"X-Auth-Token": token})
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.read()
 

@@ -45,8 +45,8 @@ struct S3Blobs: BlobStorage {
             contentType: file.mimeType)
     }
 
-    func open(_ object: BlobObject) throws -> BlobContent? {
-        guard let (size, incoming) = try client.get(key(object)) else { return nil }
+    func open(_ object: BlobObject, range: Range<Int>?) throws -> BlobContent? {
+        guard let (size, incoming) = try client.get(key(object), range: range) else { return nil }
         return BlobContent(size: size) { try incoming.read(into: $0) }
     }
 

@@ -178,10 +178,14 @@ final class Options: CurlOptions {
         if let body = request.body ?? (request.method == .post ? Bytes() : nil) { setBody(body) }
         if let upload = request.upload { setUpload(upload) }
         set(CURLOPT_USERAGENT, configuration.userAgent)
-        // curl would add these of itself.
-        var lines: [Bytes] = ["Expect:"]
-        if !request.headers.contains(where: { $0.name.lowercasedASCII == "content-type" }) {
-            lines.append("Content-Type:")
+        var lines: [Bytes] = []
+        // curl would add these of itself. It signs lines like these as if they were sent (libcurl 7.88); a signed
+        // request has no body that would get the second, and its server can tell what it expects.
+        if request.signature == nil {
+            lines = ["Expect:"]
+            if !request.headers.contains(where: { $0.name.lowercasedASCII == "content-type" }) {
+                lines.append("Content-Type:")
+            }
         }
         for (name, value) in request.headers
         where exchange.isSameOrigin || !Self.credentials.contains(name.lowercasedASCII) {

@@ -62,13 +62,15 @@ public struct S3Client: Sendable {
         try check(try open(request))
     }
 
-    /// The object and its size in bytes, or nil when there is none. The body is read, or dropped.
-    public func get(_ key: Bytes) throws(S3Error) -> (size: Int, body: HTTPIncoming)? {
+    /// The object, or the bytes of it in `range`, and how many these are; nil when there is none. The body is read, or
+    /// dropped.
+    public func get(_ key: Bytes, range: Range<Int>? = nil) throws(S3Error) -> (size: Int, body: HTTPIncoming)? {
         var request = try request(.get, key)
+        if let range { request.headers = [("Range", Bytes("bytes=\(range.lowerBound)-\(range.upperBound - 1)"))] }
         request.sizeMax = Self.objectSizeMax
         let incoming = try open(request)
         if incoming.head.status == 404 { return nil }
-        guard incoming.head.status == 200 else { throw refusal(incoming) }
+        guard incoming.head.status == (range == nil ? 200 : 206) else { throw refusal(incoming) }
         guard let size = incoming.head["content-length"]?.decimal else { throw .network(.malformedResponse) }
         return (size, incoming)
     }

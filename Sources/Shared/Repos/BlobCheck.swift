@@ -82,7 +82,7 @@ extension BlobStore {
             guard let size = try storage.size(of: object) else { return .missing(row.did, row.cid) }
             return size == row.size ? nil : .size(row.did, row.cid)
         }
-        guard let content = try storage.open(object) else { return .missing(row.did, row.cid) }
+        guard let content = try storage.open(object, range: nil) else { return .missing(row.did, row.cid) }
         if content.size != row.size { return .size(row.did, row.cid) }
         var hash = BlobHash()
         try content.read { hash.update($0) }

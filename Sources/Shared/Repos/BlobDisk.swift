@@ -16,14 +16,20 @@ struct BlobDisk: BlobStorage {
         try BlobFiles.link(file.path, to: path(object))
     }
 
-    func open(_ object: BlobObject) throws -> BlobContent? {
+    func open(_ object: BlobObject, range: Range<Int>?) throws -> BlobContent? {
         guard let file = try FileHandle.openExisting(path(object)) else { return nil }
-        return BlobContent(size: try file.size()) { sink in
+        let whole = 0..<(try file.size())
+        let range = range ?? whole
+        return BlobContent(size: range.count) { sink in
             try withUnsafeTemporaryAllocation(byteCount: Self.pieceSize, alignment: 16) { buffer in
-                while true {
-                    let count = try file.read(into: buffer)
-                    if count == 0 { return }
-                    try sink(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
+                var offset = range.lowerBound
+                while offset < range.upperBound {
+                    let wanted = min(Self.pieceSize, range.upperBound - offset)
+                    let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
+                    let count = try file.read(at: offset, into: piece)
+                    if count == 0 { throw BlobStorageError.wrongSize(object.cid) }
+                    try sink(UnsafeRawBufferPointer(rebasing: piece[..<count]))
+                    offset += count
                 }
             }
         }

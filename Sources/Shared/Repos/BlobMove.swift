@@ -66,7 +66,7 @@ extension BlobStore {
         let owner = try database.first(
             "SELECT did, mime_type FROM blob WHERE cid = \(object.cid.sql) ORDER BY did LIMIT 1"
         ) { (did: try $0.did(0), mimeType: try $0.text(1)) }
-        guard let content = try places[place].open(object) else {
+        guard let content = try places[place].open(object, range: nil) else {
             // Removed or moved by somebody else since; or really gone.
             if try isObject(object, in: place), let owner { try found(.missing(owner.did, object.cid)) }
             return nil

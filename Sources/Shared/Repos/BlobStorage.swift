@@ -57,8 +57,8 @@ public protocol BlobStorage: Sendable {
     /// Stores the bytes of `file` as `object`, durably once this returns. Nothing has that name yet.
     func put(_ object: BlobObject, _ file: BlobFile) throws
 
-    /// Opens an object's bytes, or returns nil when there is none.
-    func open(_ object: BlobObject) throws -> BlobContent?
+    /// Opens an object's bytes, or those of `range`, or returns nil when there is none.
+    func open(_ object: BlobObject, range: Range<Int>?) throws -> BlobContent?
 
     /// The object's size in bytes, or nil when there is none.
     func size(of object: BlobObject) throws -> Int?
@@ -72,7 +72,7 @@ public protocol BlobStorage: Sendable {
 
 /// The bytes of one object, on their way.
 public struct BlobContent {
-    /// In bytes, as the place has it.
+    /// How many there will be, as the place says.
     public let size: Int
     private let body: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void
 

@@ -127,13 +127,13 @@ public struct BlobStore: Sendable {
         }
     }
 
-    /// Opens the bytes of a blob, of whichever place. Throws `RepoError.blobNotFound` when they are gone,
-    /// `BlobStorageError.wrongSize`, and what the place throws.
-    public func open(_ entry: Entry) throws -> BlobContent {
-        guard let content = try places[entry.place].open(entry.object) else {
+    /// Opens the bytes of a blob, or those of `range`, of whichever place. Throws `RepoError.blobNotFound` when they are
+    /// gone, `BlobStorageError.wrongSize`, and what the place throws.
+    public func open(_ entry: Entry, range: Range<Int>? = nil) throws -> BlobContent {
+        guard let content = try places[entry.place].open(entry.object, range: range) else {
             throw RepoError.blobNotFound(entry.cid)
         }
-        guard content.size == entry.size else { throw BlobStorageError.wrongSize(entry.cid) }
+        guard content.size == range?.count ?? entry.size else { throw BlobStorageError.wrongSize(entry.cid) }
         return content
     }
 
