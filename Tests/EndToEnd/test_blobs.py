@@ -34,7 +34,7 @@ class BlobsInS3Tests(unittest.TestCase):
         host = self.s3.url.removeprefix("http://")
         return Stack(
             web=web, database=database, private_hosts=[host],
-            settings={**self.s3.settings, "SKYSTEAD_BLOB_PLACE": "s3", **settings},
+            settings={**self.s3.settings, **settings},
         )
 
     def sign_up(self, stack):
@@ -90,6 +90,7 @@ class BlobsInS3Tests(unittest.TestCase):
                 self.assertEqual(list((stack.data_dir / "blobs/tmp").iterdir()), [])
                 self.check_answers(stack, did, blobs, pictures)
                 self.assertIn("all blobs are what they should be", stack.tool("blobs", "check"))
+                self.assertIn("object storage: an object was stored, read and removed", stack.tool("doctor", check=False))
 
                 self.move_under_load(stack, did, token, blobs, pictures)
                 self.pass_hours(stack, 1)
@@ -200,18 +201,20 @@ class BlobsInS3Tests(unittest.TestCase):
     def test_no_way_in(self):
         """A wrong secret, a bucket that is not there: said where it is found, and nothing is half done."""
         rows = (
-            ("secret", {"SKYSTEAD_S3_SECRET_ACCESS_KEY": "another"}, "SignatureDoesNotMatch"),
-            ("bucket", {"SKYSTEAD_S3_BUCKET": "not-there"}, "NoSuchBucket"),
-            ("region", {"SKYSTEAD_S3_REGION": "eu-west-9"}, "AuthorizationHeaderMalformed"),
-            ("nobody answers", {"SKYSTEAD_S3_ENDPOINT": "http://127.0.0.1:9"}, "https required"),
+            ("secret", {"SKYSTEAD_S3_SECRET_ACCESS_KEY": "another"}, "SignatureDoesNotMatch", "_SECRET_ACCESS_KEY is"),
+            ("bucket", {"SKYSTEAD_S3_BUCKET": "not-there"}, "NoSuchBucket", "make the bucket"),
+            ("region", {"SKYSTEAD_S3_REGION": "eu-west-9"}, "AuthorizationHeaderMalformed", "of another region"),
+            ("not public", {"SKYSTEAD_S3_ENDPOINT": "http://127.0.0.1:9"}, "https required", "_ALLOW_PRIVATE_HOSTS"),
         )
-        for name, settings, word in rows:
+        for name, settings, word, remedy in rows:
             with self.subTest(name), self.stack(**settings) as stack:
                 did, token = self.sign_up(stack)
                 status, _, body = stack.call(
                     "com.atproto.repo.uploadBlob", token=token, raw=PICTURE, headers={"Content-Type": "image/png"})
                 self.assertEqual((status, json.loads(body)["error"]), (500, "InternalServerError"))
                 self.assertRegex(stack.log("xrpc"), word)
+                doctor = stack.tool("doctor", check=False)
+                self.assertRegex(doctor, f"FAIL +object storage: the bucket: .*{word}.*\n.*{remedy}")
                 self.assertRegex(stack.tool("account", "info", "alice.test"), r"blobs +0 B in 0")
                 self.assertEqual(list((stack.data_dir / "blobs/tmp").iterdir()), [])
 

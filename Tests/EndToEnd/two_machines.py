@@ -9,12 +9,13 @@ accounts of their own; subscribers follow both streams and take their cursor up 
 and stream workers of both are killed meanwhile.
 
 Afterwards: every acknowledged write is there, read at the other machine; every subscriber of either machine saw every
-event of the database once, in order, with the same bytes; a blob that came in at one machine is read at the other.
+event of the database once, in order, with the same bytes; every picture that came in at either machine is read at both.
 """
 
 import argparse
 import ctypes
 import hashlib
+import http.client
 import json
 import os
 import random
@@ -204,7 +205,61 @@ def start_machines(directory, machines, plc_url, s3):
     return database_url, stacks
 
 
-def kill(stack, kind, writers):
+class BlobWriter(Writer):
+    """Uploads pictures and names each in a record; what was acknowledged must be there, at both machines."""
+
+    def __init__(self, *words):
+        super().__init__(*words)
+        self.pictures = {}  # CID: SHA-256
+
+    def step(self):
+        picture = b"\x89PNG\r\n\x1a\n" + self.random.randbytes(self.random.randint(1, 200_000))
+        self.in_flight = True
+        try:
+            status, body = self.upload(picture)
+            demand(status == 200, f"uploadBlob: {status} {body[:200]}")
+            blob = json.loads(body)["blob"]
+            record = {"$type": "com.example.picture", "image": blob}
+            status, body = self.client.call("POST", "/xrpc/com.atproto.repo.createRecord", {
+                "repo": self.did, "collection": "com.example.picture", "record": record}, self.token)
+            demand(status == 200, f"createRecord: {status} {body[:200]}")
+        except crash.Unanswered:
+            self.unanswered += 1
+            self.stop.wait(0.005)
+            return
+        finally:
+            self.in_flight = False
+        self.acknowledged += 1
+        self.pictures[blob["ref"]["$link"]] = hashlib.sha256(picture).digest()
+
+    def upload(self, picture):
+        connection = http.client.HTTPConnection(self.client.address.hostname, self.client.address.port, timeout=30)
+        try:
+            connection.request("POST", "/xrpc/com.atproto.repo.uploadBlob", picture, {
+                "Content-Type": "image/png", "Authorization": "Bearer " + self.token})
+            answer = connection.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise crash.Unanswered(str(error)) from None
+        finally:
+            connection.close()
+        if answer.status in (502, 503, 504):
+            raise crash.Unanswered(f"{answer.status}")
+        return answer.status, body
+
+    def check_pictures(self, stack):
+        for cid, digest in self.pictures.items():
+            status, headers, body = stack.call("com.atproto.sync.getBlob", params=f"?did={self.did}&cid={cid}")
+            demand(status == 200 and hashlib.sha256(body).digest() == digest, f"getBlob {cid}: {status}")
+            demand(headers["Content-Security-Policy"] == "default-src 'none'; sandbox", "the blob is not in a sandbox")
+
+
+def kill(stack, kind, writers, machine):
+    """Kills every process of `kind` on one machine, of which a writer waits for an answer. Returns whether it was
+    inside a write, or broke the connections of subscribers."""
+    own = [writer for writer in writers if writer.namespace is machine]
+    crash.until(lambda: any(writer.in_flight for writer in own), "a write in flight", writers)
+    unanswered = sum(writer.unanswered for writer in own)
     for pid in stack.pids()[kind]:
         os.kill(pid, 9)
     before = [writer.acknowledged for writer in writers]
@@ -212,24 +267,7 @@ def kill(stack, kind, writers):
         lambda: all(writer.acknowledged > count + 1 for writer, count in zip(writers, before)),
         f"writers answered after the kill of {kind}", writers,
     )
-
-
-def check_blob(stacks, machines, writer):
-    """A picture that comes in at one machine is served by the other."""
-    picture = b"\x89PNG\r\n\x1a\n" + os.urandom(300_000)
-    status, _, body = on(machines[0], lambda: stacks[0].call(
-        "com.atproto.repo.uploadBlob", raw=picture, token=writer.token, headers={"Content-Type": "image/png"}))
-    demand(status == 200, f"uploadBlob: {status} {body}")
-    blob = json.loads(body)["blob"]
-    record = {"$type": "app.bsky.actor.profile", "avatar": blob}
-    status, _, body = on(machines[0], lambda: stacks[0].call("com.atproto.repo.putRecord", {
-        "repo": writer.did, "collection": "app.bsky.actor.profile", "rkey": "self", "record": record}, writer.token))
-    demand(status == 200, f"putRecord: {status} {body}")
-    for stack, machine in zip(stacks, machines):
-        status, headers, body = on(machine, lambda stack=stack: stack.call(
-            "com.atproto.sync.getBlob", params=f"?did={writer.did}&cid={blob['ref']['$link']}"))
-        demand(status == 200 and body == picture, f"getBlob: {status} {len(body)} bytes")
-        demand(headers["Content-Security-Policy"] == "default-src 'none'; sandbox", "the blob is not in a sandbox")
+    return kind == "stream" or sum(writer.unanswered for writer in own) > unanswered
 
 
 def load(arguments, machines, stacks, database_url):
@@ -237,22 +275,28 @@ def load(arguments, machines, stacks, database_url):
     stop = threading.Event()
     base = f"http://127.0.0.1:{PORT}"
     writers = [Writer(machines[number % 2], base, number, stop) for number in range(arguments.writers)]
-    for writer in writers:
+    picture_writers = [BlobWriter(machine, base, 1_000 + number, stop) for number, machine in enumerate(machines)]
+    everyone = [*writers, *picture_writers]
+    for writer in everyone:
         on(writer.namespace, lambda writer=writer: writer.sign_up(".test"))
     subscribers = [Subscriber(machines[number % 2], base, stop) for number in range(arguments.subscribers)]
-    threads = [*writers, *subscribers]
+    threads = [*everyone, *subscribers]
     for thread in threads:
         thread.start()
+    inside, tried = 0, 0
     try:
-        for number in range(arguments.kills):
+        while inside < arguments.kills:
             time.sleep(chance.random() * 0.3)
-            kind, machine = chance.choice(["xrpc", "stream"]), chance.randrange(2)
-            kill(stacks[machine], kind, writers)
-            print(f"kill {number + 1} of {arguments.kills}: {kind} of machine {'ab'[machine]}", flush=True)
-        for writer in writers:
+            kind, number = chance.choice(["xrpc", "stream", "web"]), chance.randrange(2)
+            tried += 1
+            if kill(stacks[number], kind, everyone, machines[number]):
+                inside += 1
+                print(f"kill {inside} of {arguments.kills}: {kind} of machine {'ab'[number]}", flush=True)
+            demand(tried < arguments.kills * 4, "too few kills were inside a write")
+        for writer in everyone:
             writer.stop = threading.Event()
             writer.stop.set()
-        for writer in writers:
+        for writer in everyone:
             writer.join(60)
         crash.first_error(threads)
         wanted = events(database_url)
@@ -268,12 +312,16 @@ def load(arguments, machines, stacks, database_url):
         # At the machine where it was not written.
         other = machines[1 - machines.index(writer.namespace)]
         on(other, lambda writer=writer: writer.check(client := crash.Client(base), crash.signing_key(client, writer.did)))
-    check_blob(stacks, machines, writers[0])
+    for stack, machine in zip(stacks, machines):
+        for writer in picture_writers:
+            on(machine, lambda stack=stack, writer=writer: writer.check_pictures(stack))
+    said = stacks[0].tool("blobs", "check")
+    demand("all blobs are what they should be" in said, said)
     print(
-        f"{arguments.kills} kills on two machines, {sum(writer.acknowledged for writer in writers)} acknowledged writes,"
-        f" {sum(writer.unanswered for writer in writers)} unanswered; {len(wanted)} events, the same at"
-        f" {len(subscribers)} subscribers over {sum(each.breaks for each in subscribers)} broken connections:"
-        " nothing lost, skipped or repeated"
+        f"{inside} kills on two machines ({tried} tried), {sum(writer.acknowledged for writer in everyone)} acknowledged"
+        f" writes, {sum(writer.unanswered for writer in everyone)} unanswered; {len(wanted)} events, the same at"
+        f" {len(subscribers)} subscribers over {sum(each.breaks for each in subscribers)} broken connections: nothing"
+        f" lost, skipped or repeated; {sum(len(each.pictures) for each in picture_writers)} pictures at both machines"
     )
 
 

@@ -121,7 +121,9 @@ final class MemoryBucket: BlobStorage {
         let without = try self.store(home, nil, into: .disk)
         #expect(throws: BlobStorageError.notConfigured(.s3)) { try without.open(entry) }
         #expect(throws: BlobStorageError.notConfigured(.s3)) {
-            try without.check(hashing: false) { _, _ in } _: { _ in }
+            try without.check(hashing: false) { _, _ in
+            } _: { _ in
+            }
         }
         #expect(throws: BlobStorageError.notConfigured(.s3)) {
             try home.upload([1], of: Home.alice, in: try self.store(home, nil))
@@ -219,7 +221,11 @@ final class MemoryBucket: BlobStorage {
         func move(_ store: BlobStore) throws -> (BlobStore.MoveProgress, [BlobStore.Problem]) {
             var problems: [BlobStore.Problem] = []
             var heard = 0
-            let state = try store.move(entropy: .system) { _ in heard += 1 } _: { problems.append($0) }
+            let state = try store.move(entropy: .system) { _ in
+                heard += 1
+            } _: {
+                problems.append($0)
+            }
             #expect(heard == state.moved + state.left)
             return (state, problems)
         }

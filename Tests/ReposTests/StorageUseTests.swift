@@ -32,7 +32,9 @@ extension Home {
         }
     }
 
-    func isStored(_ cid: CID) throws -> Bool { try object(cid).map { try blobs.places.disk.size(of: $0) } ?? nil != nil }
+    func isStored(_ cid: CID) throws -> Bool {
+        try object(cid).map { try blobs.places.disk.size(of: $0) } ?? nil != nil
+    }
     func file(_ cid: CID) throws -> String { blobs.places.disk.path(try #require(try object(cid))) }
 
     func bytes(_ cid: CID) throws -> [UInt8] {
@@ -49,7 +51,9 @@ extension Home {
     }
 
     func trash(of did: DID) throws -> [CID] {
-        try database.read { try $0.all("SELECT cid FROM blob_trash WHERE did = \(did.sql) ORDER BY cid") { try $0.cid(0) } }
+        try database.read {
+            try $0.all("SELECT cid FROM blob_trash WHERE did = \(did.sql) ORDER BY cid") { try $0.cid(0) }
+        }
     }
 }
 

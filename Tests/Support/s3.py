@@ -101,6 +101,7 @@ class S3:
     @property
     def settings(self):
         return {
+            "SKYSTEAD_BLOB_PLACE": "s3",
             "SKYSTEAD_S3_ENDPOINT": self.url,
             "SKYSTEAD_S3_BUCKET": self.bucket,
             "SKYSTEAD_S3_REGION": REGION,

@@ -1,13 +1,21 @@
 public import Base
 
 /// Why object storage did not do what was asked.
-public enum S3Error: Error, Equatable, Sendable {
+public enum S3Error: Error, Equatable, Sendable, CustomStringConvertible {
     /// It did not answer, or not usably.
     case network(HTTPClientError)
     /// It answered with this status and S3's own code, such as `AccessDenied`.
     case refused(status: Int, code: Bytes)
     /// A key that this client does not make.
     case invalidKey
+
+    public var description: String {
+        switch self {
+        case .network(let error): "it cannot be asked (\(error))"
+        case .refused(let status, let code): "it answers \(status)\(code.isEmpty ? "" : " \(code)")"
+        case .invalidKey: "a key that is none"
+        }
+    }
 }
 
 /// Objects in a bucket of S3 or what speaks like it (path-style addresses, Signature Version 4).

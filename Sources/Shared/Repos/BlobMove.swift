@@ -29,9 +29,10 @@ extension BlobStore {
     ) throws -> MoveProgress {
         _ = try places[places.target]
         var state = MoveProgress()
-        state.all = try database.first("SELECT count(*) FROM blob_object WHERE place <> \(places.target.sql)") {
-            try $0.integer(0)
-        } ?? 0
+        state.all =
+            try database.first("SELECT count(*) FROM blob_object WHERE place <> \(places.target.sql)") {
+                try $0.integer(0)
+            } ?? 0
         var after = Bytes()
         while true {
             let batch = Self.moveBatch

@@ -1,5 +1,5 @@
 internal import ATProto
-internal import Base
+public import Base
 internal import Storage
 
 /// How objects come and go: never in a transaction, and with a row that knows of them all the while.
@@ -146,6 +146,32 @@ extension BlobStore {
             }
         }
         return doomed.count
+    }
+}
+
+extension BlobStore {
+    /// How many objects are in a place.
+    public func objectCount(in place: BlobPlace) throws -> Int {
+        try database.first("SELECT count(*) FROM blob_object WHERE place = \(place.sql)") { try $0.integer(0) } ?? 0
+    }
+
+    /// Stores a few bytes where new blobs go, reads them and removes them. Throws `BlobStorageError`, and what the
+    /// place throws.
+    public func probe(entropy: Entropy) throws {
+        let upload = try begin(entropy: entropy)
+        defer { upload.discard() }
+        let bytes = try entropy.bytes(32)
+        try bytes.withUnsafeBytes { try upload.write($0) }
+        let sealed = try upload.seal()
+        let object = BlobObject(cid: sealed.cid, generation: upload.name)
+        try database.write { try reserve(object, in: $0) }
+        defer { giveUp(object, in: places.target) }
+        let storage = try places[places.target]
+        try storage.put(object, BlobFile(upload, size: sealed.size, mimeType: MediaType.unknown))
+        var hash = BlobHash()
+        try storage.open(object, range: nil)?.read { hash.update($0) }
+        guard hash.cid == object.cid else { throw BlobStorageError.wrongSize(object.cid) }
+        try storage.remove(object)
     }
 }
 

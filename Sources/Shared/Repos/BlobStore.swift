@@ -127,8 +127,8 @@ public struct BlobStore: Sendable {
         }
     }
 
-    /// Opens the bytes of a blob, or those of `range`, of whichever place. Throws `RepoError.blobNotFound` when they are
-    /// gone, `BlobStorageError.wrongSize`, and what the place throws.
+    /// Opens the bytes of a blob, or those of `range`, of whichever place. Throws `RepoError.blobNotFound` when they
+    /// are gone, `BlobStorageError.wrongSize`, and what the place throws.
     public func open(_ entry: Entry, range: Range<Int>? = nil) throws -> BlobContent {
         guard let content = try places[entry.place].open(entry.object, range: range) else {
             throw RepoError.blobNotFound(entry.cid)

@@ -73,7 +73,7 @@ extension Command {
             throw ToolError("the settings name no bucket", remedy: "SKYSTEAD_S3_ENDPOINT and those beside it")
         } catch let error as S3Error {
             throw ToolError(
-                "the bucket: \(error)", remedy: "what was moved so far stays moved: mend it and begin again")
+                "the bucket: \(error); what was moved so far stays moved", remedy: error.remedy + ", and begin again")
         }
         output.line("\(done.moved) moved\(done.left > 0 ? ", \(done.left) stay where they were" : "")")
         if done.moved > 0 { output.line("the old copies are removed by `collect`, an hour from now at the earliest") }
