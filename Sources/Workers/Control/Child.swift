@@ -17,6 +17,8 @@ struct ChildPlan: Sendable {
     var stopSignal = SIGTERM
     /// True when a new one may run beside the old one until that has drained: they share an inherited socket.
     var rollsOver = false
+    /// False when the service does its work without it: when it can't be started, that is told and nothing ends.
+    var isNeeded = true
 }
 
 /// posix_spawn(3) with what a supervisor needs: the socket as descriptor 0, a log, default signals, and an end
