@@ -148,15 +148,13 @@ struct UpstreamError: Error, XRPCReportable {
         switch cause {
         case .timeout: Failure(.upstreamTimeout, "UpstreamTimeout", "Upstream service timed out")
         case .invalidURL, .addressNotAllowed:
-            isNamedByCaller ? .noServiceURL : Self.failure("Upstream service address not allowed")
+            isNamedByCaller ? .noServiceURL : .upstream("Upstream service address not allowed")
         case .invalidRequest: .invalidRequest("The request can't be passed on")
-        case .tooLarge: Self.failure("Upstream response too large")
-        case .redirectNotAllowed: Self.failure("Upstream service redirects")
-        case .tls, .unreachable, .malformedResponse: Self.failure("Upstream service unreachable")
+        case .tooLarge: .upstream("Upstream response too large")
+        case .redirectNotAllowed: .upstream("Upstream service redirects")
+        case .tls, .unreachable, .malformedResponse: .upstream("Upstream service unreachable")
         }
     }
-
-    private static func failure(_ message: String) -> Failure { Failure(.upstream, "UpstreamFailure", message) }
 }
 
 extension Failure {

@@ -1,4 +1,5 @@
 internal import Base
+internal import CSystem
 internal import Glibc
 
 /// One program that does a piece of work and ends, again and again: what a timer of `conf/systemd` starts.
