@@ -202,6 +202,26 @@ enum Tidy {
         }
     }
 
+    /// The one file that may ask for connections whose certificates nobody verifies: the doctor's, which judges them in
+    /// looks of their own (D61).
+    static let certificateJudge = "Sources/Workers/Control/Outside.swift"
+
+    /// Everything that could turn the verifying of certificates off: in Net a value other than the default and the two
+    /// options of curl, elsewhere any mention of the property.
+    static func unverifiedCertificates(in files: [SourceFile]) -> [Finding] {
+        files.filter { $0.path != certificateJudge }.flatMap { file in
+            each([file]) { line in
+                let code = SourceFile.code(line)
+                let isDefault = code.contains(#/var verifiesCertificates = true$/#)
+                let isRead = code.contains(
+                    #/set\(CURLOPT_SSL_VERIFY(PEER|HOST), configuration\.verifiesCertificates \?/#)
+                if file.path.hasPrefix("Sources/Shared/Net/"), isDefault || isRead { return nil }
+                return code.contains(#/verifiesCertificates|SSL_VERIFY(PEER|HOST)|SSL_VERIFY_NONE/#)
+                    ? "certificates may go unverified for the doctor alone (D61)" : nil
+            }
+        }
+    }
+
     /// The permission to write to a repository is made where callers are checked, and nowhere else.
     static func grantMakers(in files: [SourceFile]) -> [String] {
         files.filter { file in
