@@ -22,8 +22,9 @@ struct Outside {
     /// The longest answer that is read.
     static let answerSizeMax = 65_536
     static let deadlineMilliseconds = 5_000
-    /// A body of this size is really sent: more than web servers take unless they are told (nginx: 1 MiB).
-    static let sentBodySize = 2 << 20
+    /// The most of an upload that is really sent, and how long that may take.
+    static let sentBodySizeMax = 128 << 20
+    static let sentBodyMilliseconds = 60_000
 
     let settings: Settings
     let names: Names

@@ -172,7 +172,7 @@ extension Outside {
 
 extension Bytes {
     /// Where `part` begins, or nil.
-    fileprivate func range(of part: Bytes) -> Int? {
+    func range(of part: Bytes) -> Int? {
         guard count >= part.count else { return nil }
         return (0...(count - part.count)).first { slice($0..<($0 + part.count)) == part }
     }
