@@ -1,4 +1,5 @@
 import Foundation
+import Net
 import Testing
 
 @testable import Base
@@ -56,4 +57,23 @@ import Testing
     {
         #expect(Timetable.isDue(last: last, now: now, everySeconds: 3_600) == isDue, "\(name)")
     }
+}
+
+/// A process that is stopped is not killed before it could finish what it had begun.
+@Suite struct StopTimesTests {
+    /// What each service may have to finish, in seconds.
+    static let needs: [(unit: String, seconds: Int)] = [
+        ("skystead-xrpc", Settings.drainDefault), ("skystead-admin", Settings.drainDefault),
+        ("skystead-mail", SMTPClient.deadlineMilliseconds / 1_000),
+    ]
+
+    @Test(arguments: needs) func theUnitsWaitLongEnough(_ unit: String, _ seconds: Int) throws {
+        let limit = try TimetableTests.values("TimeoutStopSec", in: "\(unit).service")
+        let given = try #require(limit.compactMap(TimetableTests.seconds(ofSpan:)).first)
+        #expect(limit.count == 1 && given >= seconds + Up.stopMarginSeconds, "\(given)")
+    }
+}
+
+extension Settings {
+    fileprivate static var drainDefault: Int { Settings()[Settings.drainSeconds] }
 }

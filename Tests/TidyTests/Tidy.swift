@@ -53,8 +53,8 @@ enum Tidy {
     static let allowed: [String: Set<String>] = [
         // What systemd tells a service in its environment is no setting.
         "getenv(": [
-            "Sources/FCGIHost/FastCGI/ListeningSocket.swift", "Sources/Shared/Base/Log.swift",
-            "Sources/Shared/Base/ServiceManager.swift", "Sources/Workers/Stream/StreamListener.swift",
+            "Sources/Shared/Base/InheritedSockets.swift", "Sources/Shared/Base/Log.swift",
+            "Sources/Shared/Base/ServiceManager.swift",
         ]
     ]
 

@@ -191,22 +191,23 @@ final class Supervisor {
     func stopAll() {
         for (pid, name) in timetable.running {
             kill(pid, SIGTERM)
-            wait(for: pid, name: name)
+            wait(for: pid, name: name, seconds: stopDeadlineSeconds)
         }
         for child in children.reversed() {
             guard let pid = child.pid else { continue }
             kill(pid, child.plan.stopSignal)
-            wait(for: pid, name: child.plan.name)
+            let seconds = child.plan.stopDeadlineSeconds ?? stopDeadlineSeconds
+            wait(for: pid, name: child.plan.name, seconds: seconds)
         }
-        for pid in leaving { wait(for: pid, name: "a process that was replaced") }
+        for pid in leaving { wait(for: pid, name: "a process that was replaced", seconds: stopDeadlineSeconds) }
     }
 
-    private func wait(for pid: pid_t, name: String) {
-        let deadline = Clock.monotonicNanoseconds() &+ UInt64(clamping: stopDeadlineSeconds) &* 1_000_000_000
+    private func wait(for pid: pid_t, name: String, seconds: Int) {
+        let deadline = Clock.monotonicNanoseconds() &+ UInt64(clamping: seconds) &* 1_000_000_000
         var status: Int32 = 0
         while waitpid(pid, &status, WNOHANG) == 0 {
             if Clock.monotonicNanoseconds() > deadline {
-                output.problem("\(name) did not stop in \(stopDeadlineSeconds) s and was killed")
+                output.problem("\(name) did not stop in \(seconds) s and was killed")
                 kill(pid, SIGKILL)
                 waitpid(pid, &status, 0)
                 return

@@ -36,6 +36,8 @@ struct Up {
 
     /// How long the first start may take until everything answers.
     static let greenDeadlineSeconds: UInt64 = 30
+    /// How much longer than what it may finish a process has to end.
+    static let stopMarginSeconds = 5
     /// Connections that wait while a responder restarts.
     static let backlog: Int32 = 1_024
 
@@ -62,7 +64,7 @@ struct Up {
         let supervisor = try Supervisor(
             plans: try plans(), timetable: try timetable(), environment: environment(),
             notifyPath: "\(paths.run)/notify.sock",
-            stopDeadlineSeconds: settings[Settings.drainSeconds] + 5, output: output)
+            stopDeadlineSeconds: settings[Settings.drainSeconds] + Self.stopMarginSeconds, output: output)
         defer { supervisor.stopAll() }
         guard try becomeGreen(supervisor) else { return 0 }
         welcome()
@@ -132,7 +134,9 @@ struct Up {
             plans.append(
                 ChildPlan(
                     name: "skystead-worker mail", command: ["\(programs)/skystead-worker", "mail"],
-                    logPath: "\(paths.logs)/mail.log", notifies: true, isNeeded: false))
+                    logPath: "\(paths.logs)/mail.log", notifies: true,
+                    stopDeadlineSeconds: SMTPClient.deadlineMilliseconds / 1_000 + Self.stopMarginSeconds,
+                    isNeeded: false))
         }
         if !settings[Settings.crawlers].isEmpty {
             plans.append(
