@@ -106,6 +106,10 @@ class MetricsTests(unittest.TestCase):
         alerts = yaml.safe_load((ROOT / "conf/prometheus/alerts.yml").read_text())
         rules = [rule for group in alerts["groups"] for rule in group["rules"]]
         self.assertGreater(len(rules), 10)
+        # promtool holds each of them against planted series (scripts/check-conf).
+        tests = yaml.safe_load((ROOT / "Tests/Prometheus/alerts.yml").read_text())["tests"]
+        fired = {case["alertname"] for test in tests for case in test.get("alert_rule_test", ()) if case.get("exp_alerts")}
+        self.assertEqual({rule["alert"] for rule in rules}, fired)
         for rule in rules:
             self.assertLessEqual(set(rule), {"alert", "expr", "for", "labels", "annotations"})
             self.assertEqual(set(rule["annotations"]), {"summary", "remedy"})
