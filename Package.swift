@@ -175,7 +175,7 @@ let package = Package(
             ]),
 
         // MARK: Tests of Control and Assembly
-        .testTarget(name: "ControlTests", dependencies: ["Assembly", "Base", "skystead"]),
+        .testTarget(name: "ControlTests", dependencies: ["Assembly", "Base", "Net", "skystead"]),
 
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
         .testTarget(

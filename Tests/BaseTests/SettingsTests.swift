@@ -145,7 +145,7 @@ import Testing
             files: ["f": "# a comment\n\nSKYSTEAD_PORT=82\r\n SKYSTEAD_THREADS = 7\n".replacing(" = ", with: "=")])
         #expect(settings[Settings.port] == 81)
         #expect(settings[Settings.threads] == 7)
-        #expect(settings[Settings.drainSeconds] == 25)
+        #expect(settings[Settings.drainSeconds] == 55)
         #expect(settings.source(of: "SKYSTEAD_PORT") == .environment)
         #expect(settings.source(of: "SKYSTEAD_THREADS") == .file("f"))
         #expect(settings.source(of: "SKYSTEAD_DRAIN_SECONDS") == .default)

@@ -294,6 +294,14 @@ class Installed(unittest.TestCase):
 
         self.assertIn(self.account["did"].encode(), asyncio.run(first_frame()))
 
+        # Its figures are there, too, by a socket that is made for it: it has no network of its own.
+        with urllib.request.urlopen("http://127.0.0.1:9402/metrics", timeout=20) as answer:
+            figures = answer.read().decode()
+        self.assertRegex(figures, r"(?m)^skystead_stream_frames_total [1-9]")
+        pid = show("skystead-stream.service", "MainPID")["MainPID"]
+        self.assertNotEqual(os.readlink(f"/proc/{pid}/ns/net"), os.readlink("/proc/self/ns/net"))
+        self.assertNotIn("SKYSTEAD_STREAM_METRICS_PORT=9", SETTINGS.read_text())
+
     def test_07_the_admin_page_is_there(self):
         status, headers, page = ask("/admin/sign-in")
         self.assertEqual(status, 200)

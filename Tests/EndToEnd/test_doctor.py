@@ -472,6 +472,13 @@ class DoctorTests(unittest.TestCase):
              replace(site, "@stream path /xrpc/", "@stream path /nowhere/")),
             ("another host", {"host name", f"handle hosts of {HOST}"}, ["env SKYSTEAD_HOST {http.request.host}"],
              replace(site, "env SKYSTEAD_HOST {http.request.host}", "env SKYSTEAD_HOST localhost")),
+            # Caddy cuts what is too long and says nothing of it.
+            ("a small body", {"upload size"}, ["max_size 101MiB", "client_max_body_size 100m;"],
+             replace(site, "max_size 101MiB", "max_size 1MiB")),
+            ("a body that is nearly large enough", {"upload size"}, ["max_size 101MiB"],
+             replace(site, "max_size 101MiB", "max_size 99MiB")),
+            ("a small body, not buffered", {"upload size"}, ["max_size 101MiB"],
+             lambda name, text: text.replace("max_size 101MiB", "max_size 50MiB").replace("\t\t\tbuffer_requests\n", "")),
             ("gzip", {"compression"}, ["no `encode`"], replace(site, first, "\tencode {\n\t\tgzip\n\t\tminimum_length 1"
              "\n\t\tmatch {\n\t\t\theader Content-Type *\n\t\t}\n\t}\n" + first)),
         ]
@@ -486,6 +493,13 @@ class DoctorTests(unittest.TestCase):
                 self.assertEqual(done.returncode, 1 if fails else 0)
                 for remedy in remedies:
                     self.assertIn(remedy, done.stdout)
+
+    def test_a_web_server_that_closes_every_connection(self):
+        nginx = Nginx(self.stack, self.port, self.good, replace(LOCATIONS, "gzip off;", "gzip off;\nkeepalive_timeout 0;"))
+        self.addCleanup(nginx.stop)
+        done = self.doctor()
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("ok    upload size: an upload of 104857600 bytes gets in", done.stdout)
 
     def test_what_only_warns(self):
         nginx = Nginx(self.stack, self.port, self.authority.certificate("short", [HOST, "*." + HOST], -80, 5))

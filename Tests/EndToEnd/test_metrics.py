@@ -5,7 +5,9 @@
 
 import asyncio
 import json
+import os
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -104,6 +106,10 @@ class MetricsTests(unittest.TestCase):
         alerts = yaml.safe_load((ROOT / "conf/prometheus/alerts.yml").read_text())
         rules = [rule for group in alerts["groups"] for rule in group["rules"]]
         self.assertGreater(len(rules), 10)
+        # promtool holds each of them against planted series (scripts/check-conf).
+        tests = yaml.safe_load((ROOT / "Tests/Prometheus/alerts.yml").read_text())["tests"]
+        fired = {case["alertname"] for test in tests for case in test.get("alert_rule_test", ()) if case.get("exp_alerts")}
+        self.assertEqual({rule["alert"] for rule in rules}, fired)
         for rule in rules:
             self.assertLessEqual(set(rule), {"alert", "expr", "for", "labels", "annotations"})
             self.assertEqual(set(rule["annotations"]), {"summary", "remedy"})
@@ -197,6 +203,47 @@ class MetricsTests(unittest.TestCase):
         self.assertEqual(crawlers["skystead_crawler_request_duration_seconds_count"][()], 1)
 
         self.check_names({**xrpc, **stream, **crawlers}, {**xrpc_types, **stream_types, **crawlers_types})
+
+
+    def test_the_firehose_has_its_figures_seen_without_a_network(self):
+        """As under systemd: both sockets are inherited, and where the process runs there is no network."""
+        stack = Stack()
+        self.addCleanup(stack.stop)
+        stack.tool("migrate")
+        requests, figures = socket.socket(socket.AF_UNIX), socket.socket()
+        self.addCleanup(requests.close)
+        self.addCleanup(figures.close)
+        requests.bind(str(stack.directory / "stream.sock"))
+        figures.bind(("127.0.0.1", 0))
+        sockets = [requests, figures]
+        for listener in sockets:
+            listener.listen()
+
+        def inherit():
+            kept = [os.dup(listener.fileno()) for listener in sockets]
+            for number, copy in enumerate(kept):
+                os.dup2(copy, 3 + number)
+                os.set_inheritable(3 + number, True)
+
+        script = 'export LISTEN_PID=$$; exec "$0" stream'
+        worker = subprocess.Popen(
+            [*(["unshare", "--net"] if os.geteuid() == 0 else []), "sh", "-c", script, PROGRAMS / "skystead-worker"],
+            env={**stack.environment, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "skystead-stream.socket:metrics",
+                 # It has no way there, and needs none.
+                 "SKYSTEAD_STREAM_METRICS_PORT": "9402"},
+            preexec_fn=inherit, close_fds=False, stderr=subprocess.PIPE, text=True)
+        try:
+            samples, _ = scrape(figures.getsockname()[1])
+            self.assertEqual(samples["skystead_build_info"], {(("process", "stream"), ("version", "0.1.0")): 1})
+            self.assertEqual(samples["skystead_stream_subscribers"], {(): 0})
+            with socket.socket(socket.AF_UNIX) as asker:
+                asker.connect(str(stack.directory / "stream.sock"))
+                asker.sendall(b"GET /xrpc/com.atproto.sync.subscribeRepos HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                self.assertIn(b" 426 ", asker.recv(1_000))
+        finally:
+            worker.terminate()
+            said = worker.communicate(timeout=20)[1]
+        self.assertEqual(worker.returncode, 0, said)
 
 
 class ErrorReportTests(unittest.TestCase):

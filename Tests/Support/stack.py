@@ -66,6 +66,7 @@ class Stack:
     """
 
     handle_domain = ".test"
+    programs = PROGRAMS
 
     def __init__(
         self, web="nginx", database="sqlite", directory=None, port=None, settings=None, private_hosts=(),
@@ -118,7 +119,7 @@ class Stack:
 
     def start(self):
         """Starts it and returns when it says that it is up. Raises with its output when it does not come up."""
-        command = [*self.prefix, PROGRAMS / "skystead", "up", "--conf", ROOT / "conf"]
+        command = [*self.prefix, self.programs / "skystead", "up", "--conf", ROOT / "conf"]
         if self.web == "caddy":
             command.append("--caddy")
         if self.web is None:

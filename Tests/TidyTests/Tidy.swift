@@ -53,8 +53,8 @@ enum Tidy {
     static let allowed: [String: Set<String>] = [
         // What systemd tells a service in its environment is no setting.
         "getenv(": [
-            "Sources/FCGIHost/FastCGI/ListeningSocket.swift", "Sources/Shared/Base/Log.swift",
-            "Sources/Shared/Base/ServiceManager.swift", "Sources/Workers/Stream/StreamListener.swift",
+            "Sources/Shared/Base/InheritedSockets.swift", "Sources/Shared/Base/Log.swift",
+            "Sources/Shared/Base/ServiceManager.swift",
         ]
     ]
 
@@ -199,6 +199,26 @@ enum Tidy {
         }
         return places.sorted { $0.key < $1.key }.filter { $0.value.count > 1 }.map {
             Finding(place: $0.value.joined(separator: ", "), message: "\($0.key) is spelled \($0.value.count) times")
+        }
+    }
+
+    /// The one file that may ask for connections whose certificates nobody verifies: the doctor's, which judges them in
+    /// looks of their own (D61).
+    static let certificateJudge = "Sources/Workers/Control/Outside.swift"
+
+    /// Everything that could turn the verifying of certificates off: in Net a value other than the default and the two
+    /// options of curl, elsewhere any mention of the property.
+    static func unverifiedCertificates(in files: [SourceFile]) -> [Finding] {
+        files.filter { $0.path != certificateJudge }.flatMap { file in
+            each([file]) { line in
+                let code = SourceFile.code(line)
+                let isDefault = code.contains(#/var verifiesCertificates = true$/#)
+                let isRead = code.contains(
+                    #/set\(CURLOPT_SSL_VERIFY(PEER|HOST), configuration\.verifiesCertificates \?/#)
+                if file.path.hasPrefix("Sources/Shared/Net/"), isDefault || isRead { return nil }
+                return code.contains(#/verifiesCertificates|SSL_VERIFY(PEER|HOST)|SSL_VERIFY_NONE/#)
+                    ? "certificates may go unverified for the doctor alone (D61)" : nil
+            }
         }
     }
 

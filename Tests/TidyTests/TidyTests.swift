@@ -45,6 +45,13 @@ import Testing
 
     @Test func anNSIDIsSpelledOnce() { #expect(Tidy.repeatedNSIDs(in: Self.sources) == []) }
 
+    @Test func onlyTheDoctorLeavesCertificatesUnverified() {
+        #expect(Tidy.unverifiedCertificates(in: Self.sources + Self.c) == [])
+        // The doctor does, in the file that is named: else the check would look at nothing.
+        let judge = Self.sources.filter { $0.path == Tidy.certificateJudge }
+        #expect(judge.flatMap(\.lines).filter { $0.contains("verifiesCertificates = false") }.count == 1)
+    }
+
     @Test func grantsAreMadeInOneFile() {
         #expect(Tidy.grantMakers(in: Self.sources).count <= 1, "\(Tidy.grantMakers(in: Self.sources))")
     }
@@ -89,6 +96,21 @@ import Testing
         Planted(name: "a home", text: "let a = \"/" + "root/x\"", check: Tidy.machinePaths, isFound: true),
         Planted(name: "a path of the product", text: "let a = \"/etc/x\"", check: Tidy.machinePaths, isFound: false),
         Planted(
+            name: "certificates unverified", text: "configuration.verifiesCertificates = false",
+            check: Tidy.unverifiedCertificates, isFound: true),
+        Planted(
+            name: "certificates as somebody says", text: "configuration.verifiesCertificates = isStrict",
+            check: Tidy.unverifiedCertificates, isFound: true),
+        Planted(
+            name: "certificates by key path", text: "configuration[keyPath: \\.verifiesCertificates] = no",
+            check: Tidy.unverifiedCertificates, isFound: true),
+        Planted(
+            name: "curl's own option", text: "set(CURLOPT_SSL_VERIFYPEER, 0)", check: Tidy.unverifiedCertificates,
+            isFound: true),
+        Planted(
+            name: "certificates in a comment", text: "// verifiesCertificates = false here would be wrong",
+            check: Tidy.unverifiedCertificates, isFound: false),
+        Planted(
             name: "an NSID twice", text: "let a = \"com.atproto.a.b\"\nlet c = [\"com.atproto.a.b\"]",
             check: Tidy.repeatedNSIDs, isFound: true),
         Planted(
@@ -105,6 +127,23 @@ import Testing
     @Test(arguments: planted) func theCheckFindsWhatIsPlanted(_ row: Planted) {
         let findings = row.check([SourceFile(path: "Sources/Shared/Planted/Planted.swift", text: row.text)])
         #expect(findings.isEmpty == !row.isFound, "\(findings)")
+    }
+
+    @Test(
+        arguments: [
+            ("the default", "Sources/Shared/Net/A.swift", "    public var verifiesCertificates = true", 0),
+            ("another default", "Sources/Shared/Net/A.swift", "    public var verifiesCertificates = false", 1),
+            ("set in Net", "Sources/Shared/Net/A.swift", "    configuration.verifiesCertificates = false", 1),
+            (
+                "curl as the configuration says", "Sources/Shared/Net/A.swift",
+                "set(CURLOPT_SSL_VERIFYHOST, configuration.verifiesCertificates ? 2 : 0)", 0
+            ),
+            ("curl otherwise", "Sources/Shared/Net/A.swift", "set(CURLOPT_SSL_VERIFYHOST, 0)", 1),
+            ("the doctor", Tidy.certificateJudge, "configuration.verifiesCertificates = false", 0),
+            ("beside the doctor", "Sources/Workers/Control/A.swift", "configuration.verifiesCertificates = false", 1),
+        ]) func whoMayLeaveCertificatesUnverified(_ name: String, _ path: String, _ text: String, _ count: Int)
+    {
+        #expect(Tidy.unverifiedCertificates(in: [SourceFile(path: path, text: text)]).count == count, "\(name)")
     }
 
     @Test func twoImportersOfALibraryAreFound() {

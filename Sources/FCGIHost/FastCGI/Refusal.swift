@@ -26,7 +26,8 @@ struct Refusal: Error, Equatable {
         status: 400, code: "invalid_dpop_proof", message: "exactly one DPoP header is allowed")
     /// The web server in front did not send what `conf/` makes it send: the operator's fault, so a 500.
     static let edge = Refusal(
-        status: 500, code: "InternalServerError", message: "Internal Server Error")
+        status: Failure.internalError.kind.status, code: Bytes(Failure.internalError.code),
+        message: Bytes(Failure.internalError.message))
 
     var response: Response {
         var body: [UInt8] = []

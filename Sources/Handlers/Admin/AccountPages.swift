@@ -118,34 +118,44 @@ enum AccountPages {
             }
             html.fact("Commit") { html in html.element("code") { $0.text(repository.rev.bytes) } }
         }
-        html.element("h2") { $0.raw("Suspension") }
-        let isOut = account.state == .suspended
-        html.element("p") { html in
-            html.raw(
-                isOut
-                    ? "The account is suspended: nobody can read it until that is lifted."
-                    : "A suspension is for a time: as a takedown, but sessions go on once it is lifted.")
-        }
-        html.form(to: path(account.did) + "/suspension", call, class: "actions") { html in
-            if isOut {
-                html.button("Lift the suspension", class: "quiet", name: "lift", value: "yes")
-            } else {
-                html.button("Suspend", class: "danger")
-            }
-        }
-        html.element("h2") { $0.raw("Takedown") }
-        let isDown = account.state == .takenDown
-        html.element("p") { html in
-            html.raw(
-                isDown
-                    ? "The account is taken down: nobody can read it, and its owner can only leave."
-                    : "Taking the account down ends its sessions and hides everything of it from the network.")
-        }
-        html.form(to: path(account.did) + "/takedown", call, class: "actions") { html in
-            if isDown {
-                html.button("Lift the takedown", class: "quiet", name: "lift", value: "yes")
-            } else {
-                html.button("Take down", class: "danger")
+        for measure in Measure.all { measure.show(account, call, &html) }
+    }
+
+    /// What is done against an account, and lifted again: its form.
+    private struct Measure {
+        let name: StaticString
+        /// The action's path, below the account's.
+        let path: Bytes
+        let state: AccountState
+        /// What it means while it is in force, and before.
+        let meaning: (inForce: StaticString, before: StaticString)
+        let verb: (inForce: StaticString, before: StaticString)
+
+        static let all = [
+            Measure(
+                name: "Suspension", path: "/suspension", state: .suspended,
+                meaning: (
+                    "The account is suspended: nobody can read it until that is lifted.",
+                    "A suspension is for a time: as a takedown, but sessions go on once it is lifted."
+                ), verb: ("Lift the suspension", "Suspend")),
+            Measure(
+                name: "Takedown", path: "/takedown", state: .takenDown,
+                meaning: (
+                    "The account is taken down: nobody can read it, and its owner can only leave.",
+                    "Taking the account down ends its sessions and hides everything of it from the network."
+                ), verb: ("Lift the takedown", "Take down")),
+        ]
+
+        func show(_ account: Account, _ call: AdminCall, _ html: inout HTML) {
+            let isInForce = account.state == state
+            html.element("h2") { $0.raw(name) }
+            html.element("p") { $0.raw(isInForce ? meaning.inForce : meaning.before) }
+            html.form(to: AccountPages.path(account.did) + path, call, class: "actions") { html in
+                if isInForce {
+                    html.button(verb.inForce, class: "quiet", name: "lift", value: "yes")
+                } else {
+                    html.button(verb.before, class: "danger")
+                }
             }
         }
     }

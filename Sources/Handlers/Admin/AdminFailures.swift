@@ -9,7 +9,7 @@ internal import Repos
 internal import Web
 
 enum AdminFailures {
-    static let absent = Failure(.notFound, "NotFound", "There is nothing here.")
+    static let absent = Failure.notFound("There is nothing here.")
 
     /// What the router found no page for, in a sentence.
     static func unrouted(_ failure: Failure) -> Failure {
@@ -22,31 +22,11 @@ enum AdminFailures {
         case let failure as Failure: failure
         case let error as any Reportable: error.failure
         case AccountError.notFound, RepoError.repoNotFound:
-            Failure(.notFound, "NotFound", "There is no such account here any more.")
-        case ModerationError.reportNotFound: Failure(.notFound, "NotFound", "There is no such report.")
+            .notFound("There is no such account here any more.")
+        case ModerationError.reportNotFound: .notFound("There is no such report.")
         case let error as IdentityError:
-            Failure(.upstream, "UpstreamFailure", "The identity's directory or host did not do it: \(error).")
-        default: Failure(.internal, "InternalServerError", "Something went wrong on this server.")
-        }
-    }
-
-    static func status(_ kind: Failure.Kind) -> Int {
-        switch kind {
-        case .invalid, .conflict: 400
-        case .unauthenticated: 401
-        case .forbidden: 403
-        case .notFound: 404
-        case .methodNotAllowed: 405
-        case .tooLarge: 413
-        case .unsupportedMedia: 415
-        case .misdirected: 421
-        case .limited: 429
-        case .internal: 500
-        case .unsupported: 501
-        case .upstream: 502
-        case .unavailable: 503
-        case .upstreamTimeout: 504
-        case .storageFull: 507
+            .upstream("The identity's directory or host did not do it: \(error).")
+        default: Failure(.internal, Failure.internalError.code, "Something went wrong on this server.")
         }
     }
 }

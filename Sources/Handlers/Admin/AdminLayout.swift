@@ -70,7 +70,7 @@ enum AdminLayout {
     }
 
     static func failure(_ failure: Failure, _ app: AdminApp, id: Bytes? = nil) -> Response {
-        plain(status: AdminFailures.status(failure.kind), title: "That did not work", app) { html in
+        plain(status: failure.kind.status, title: "That did not work", app) { html in
             html.element("p", ["class": "problem", "role": "alert"]) { $0.text(failure.message) }
             if failure.kind == .internal, let id {
                 html.element("p") { html in

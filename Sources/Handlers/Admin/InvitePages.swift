@@ -20,7 +20,7 @@ enum InvitePages {
         .action("/admin/invites/disable") { call, form in
             guard let code = form["code"], code.count <= InviteStore.codeSizeMax,
                 try call.app.invites.find(code) != nil
-            else { throw Failure(.notFound, "NotFound", "There is no such code.") }
+            else { throw Failure.notFound("There is no such code.") }
             try call.app.administration.disableInvites(codes: [code], accounts: [], by: .admin)
             return AdminTab.invites.path
         },

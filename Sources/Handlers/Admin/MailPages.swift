@@ -11,7 +11,7 @@ enum MailPages {
         .page("/admin/mail", .mail) { call, html in try list(call, &html) },
         .action("/admin/mail/retry") { call, form in
             guard let id = form["id"], id.count <= 64, try call.app.mail.retry(id, now: call.app.clock.now()) else {
-                throw Failure(.notFound, "NotFound", "That mail is being sent now, or is there no more.")
+                throw Failure.notFound("That mail is being sent now, or is there no more.")
             }
             return AdminTab.mail.path
         },

@@ -12,7 +12,7 @@ enum NetworkPages {
         },
         .action("/admin/network/request") { call, form in
             guard let url = form["url"], try call.app.crawlers.list().contains(where: { $0.url == url }) else {
-                throw Failure(.notFound, "NotFound", "There is no such relay here.")
+                throw Failure.notFound("There is no such relay here.")
             }
             try call.app.crawlers.request(url)
             return AdminTab.network.path

@@ -18,8 +18,7 @@ extension XRPCResponder {
 
 extension Failure {
     /// An account, record or blob that an administrator means and that there is not.
-    static func noSubject(_ message: String) -> Failure { Failure(.notFound, "NotFound", message) }
-    static let noAccount = noSubject("Account not found")
+    static let noAccount = notFound("Account not found")
 }
 
 extension XRPCApp {

@@ -7,6 +7,7 @@ public import Base
 internal import Hosting
 internal import Identity
 internal import Moderation
+internal import Web
 
 /// A domain error with a name in XRPC. Internal, so that another surface can name the same error its own way.
 protocol XRPCReportable: Error {
@@ -14,30 +15,18 @@ protocol XRPCReportable: Error {
 }
 
 extension Failure {
-    /// The status that XRPC gives each kind. The lexicons' own errors (a record that is not there, a swap that lost)
-    /// are all 400: 404 and 409 would read as the server's, not the method's.
+    /// The status that XRPC gives each kind: HTTP's, but that the lexicons' own errors (a record that is not there, a
+    /// swap that lost) are all 400: 404 and 409 would read as the server's, not the method's.
     public var xrpcStatus: Int {
         switch kind {
-        case .invalid, .conflict, .notFound, .methodNotAllowed: 400
-        case .unauthenticated: 401
-        case .forbidden: 403
-        case .tooLarge: 413
-        case .unsupportedMedia: 415
-        case .misdirected: 421
-        case .limited: 429
-        case .internal: 500
-        case .unsupported: 501
-        case .upstream: 502
-        case .unavailable: 503
-        case .upstreamTimeout: 504
-        case .storageFull: 507
+        case .conflict, .notFound, .methodNotAllowed: Kind.invalid.status
+        default: kind.status
         }
     }
 
     static func invalidRequest(_ message: String) -> Failure { Failure(.invalid, "InvalidRequest", message) }
     static func invalidToken(_ message: String) -> Failure { Failure(.invalid, "InvalidToken", message) }
 
-    static let internalError = Failure(.internal, "InternalServerError", "Internal Server Error")
     static let authMissing = Failure(.unauthenticated, "AuthMissing", "Authentication Required")
     static let expiredToken = Failure(.invalid, "ExpiredToken", "Token has expired")
     static let badScope = invalidToken("Bad token scope")
@@ -199,7 +188,7 @@ extension HostingError.OperationFault {
 extension ModerationError: XRPCReportable {
     var failure: Failure {
         switch self {
-        case .reportNotFound(let id): Failure(.notFound, "NotFound", "There is no report \(id)")
+        case .reportNotFound(let id): .notFound("There is no report \(id)")
         case .corrupt: .internalError
         }
     }
@@ -212,11 +201,11 @@ extension IdentityError: XRPCReportable {
         case .notFound(let did): Failure(.notFound, "DidNotFound", "Could not find \(did)")
         case .tombstoned: .invalidRequest("Did is tombstoned")
         case .handleNotFound: Failure(.notFound, "HandleNotFound", "Unable to resolve handle")
-        case .unreachable: Failure(.upstream, "UpstreamFailure", "Could not reach the identity's host or directory")
+        case .unreachable: .upstream("Could not reach the identity's host or directory")
         case .invalidDocument(let fault):
             Failure(.invalid, "IncompatibleDidDoc", "The DID document \(fault.words)")
         case .directoryRefused:
-            Failure(.upstream, "UpstreamFailure", "The PLC directory refused the operation")
+            .upstream("The PLC directory refused the operation")
         }
     }
 }

@@ -196,13 +196,15 @@ struct Forwarding {
     func error(_ incoming: HTTPIncoming) throws -> Response {
         let head = incoming.head
         guard head.status >= 400, head.status != 500, head.status < 600 else {
-            throw Failure(.upstream, "UpstreamFailure", "Upstream service answered \(head.status)")
+            throw Failure.upstream("Upstream service answered \(head.status)")
         }
         if Self.isJSON(head), let body = Self.bounded(incoming) { return whole(head, body) }
+        let message = "Upstream service answered \(head.status)"
+        let failure = head.status < 500 ? Failure.invalidRequest(message) : .upstream(message)
         var writer = JSONWriter()
         writer.beginObject()
-        writer.field("error", head.status < 500 ? "InvalidRequest" : "UpstreamFailure")
-        writer.field("message", Bytes("Upstream service answered \(head.status)"))
+        writer.field("error", Bytes(failure.code))
+        writer.field("message", Bytes(failure.message))
         writer.endObject()
         var response = Response.json(writer)
         response.status = head.status

@@ -54,7 +54,7 @@ extension LexiconError: XRPCReportable {
         case .rolledBack(let nsid): Self.notFound("The lexicon of \(nsid) is of an older revision than before")
         case .invalid(let nsid, let problem):
             Self.notFound("The record of \(nsid) is no lexicon: \(problem.sentence("Lexicon"))")
-        case .unreachable: Failure(.upstream, "UpstreamFailure", "Could not reach the lexicon's authority")
+        case .unreachable: .upstream("Could not reach the lexicon's authority")
         }
     }
 

@@ -133,7 +133,7 @@ struct GetSubjectStatus: Method {
             deactivated: StatusAttribute(isApplied: details.deactivatedAt != nil, reference: nil))
     }
 
-    private static let absent = Failure.noSubject("Subject not found")
+    private static let absent = Failure.notFound("Subject not found")
 }
 
 /// `com.atproto.admin.updateSubjectStatus`: takes an account, a record or a blob down, or lifts that; deactivates an
@@ -164,7 +164,7 @@ struct UpdateSubjectStatus: Method {
                 try administration.setTakedown(
                     takedown.isApplied, of: input.subject, reference: takedown.reference, by: call.caller.actor)
             } catch RepoError.recordNotFound, RepoError.blobNotFound {
-                throw Failure.noSubject("Subject not found")
+                throw Failure.notFound("Subject not found")
             }
         }
         if let deactivated = input.deactivated {

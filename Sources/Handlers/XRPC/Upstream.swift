@@ -1,5 +1,6 @@
 public import ATProto
 public import Base
+internal import Identity
 public import Net
 
 /// The services that calls are passed on to, and the way there.
@@ -45,9 +46,12 @@ public struct Upstream: Sendable {
     /// Until the head, and then for the body (specs/pds.md §2.3).
     static let headMilliseconds = 10_000
     static let bodyMilliseconds = 30_000
-    /// For the whole of a query that only helps to answer another: two of these and the other together stay below the
-    /// minute that the web server waits.
+    /// For the whole of a query that only helps to answer another.
     static let asideMilliseconds = 5_000
+    /// For all that passing one call on may wait for: the service's document, the call, and two queries beside it. A
+    /// process that was asked to stop must have time for that (SKYSTEAD_DRAIN_SECONDS), and the web server, too.
+    static let longestMilliseconds =
+        IdentityNetwork.deadlineMilliseconds + headMilliseconds + bodyMilliseconds + 2 * asideMilliseconds
 
     /// Sends `request` under this server's limits for other services: no redirects, no second try. `isAside`: it only
     /// helps to answer another.
@@ -148,15 +152,13 @@ struct UpstreamError: Error, XRPCReportable {
         switch cause {
         case .timeout: Failure(.upstreamTimeout, "UpstreamTimeout", "Upstream service timed out")
         case .invalidURL, .addressNotAllowed:
-            isNamedByCaller ? .noServiceURL : Self.failure("Upstream service address not allowed")
+            isNamedByCaller ? .noServiceURL : .upstream("Upstream service address not allowed")
         case .invalidRequest: .invalidRequest("The request can't be passed on")
-        case .tooLarge: Self.failure("Upstream response too large")
-        case .redirectNotAllowed: Self.failure("Upstream service redirects")
-        case .tls, .unreachable, .malformedResponse: Self.failure("Upstream service unreachable")
+        case .tooLarge: .upstream("Upstream response too large")
+        case .redirectNotAllowed: .upstream("Upstream service redirects")
+        case .tls, .unreachable, .malformedResponse: .upstream("Upstream service unreachable")
         }
     }
-
-    private static func failure(_ message: String) -> Failure { Failure(.upstream, "UpstreamFailure", message) }
 }
 
 extension Failure {

@@ -28,12 +28,18 @@ public enum Observability {
         }
     }
 
-    /// Opens the door for scrapes on `port` of 127.0.0.1, unless that is 0. Throws `SystemError`.
-    static func open(_ metrics: Metrics, port: Int, log: Log) throws(SystemError) {
-        guard port != 0 else { return }
+    /// Opens the door for scrapes: on the socket that was inherited for it, else on `port` of 127.0.0.1, unless that is
+    /// 0. Throws `SystemError`.
+    static func open(_ metrics: Metrics, inherited: Int32? = nil, port: Int, log: Log) throws(SystemError) {
+        guard inherited != nil || port != 0 else { return }
         _ = ProcessMetrics.startedAt
         metrics.register { ProcessMetrics.write(to: &$0) }
-        let door = try MetricsDoor(port: port, metrics: metrics)
+        let door: MetricsDoor
+        if let inherited {
+            door = MetricsDoor(inherited: inherited, metrics: metrics)
+        } else {
+            door = try MetricsDoor(port: port, metrics: metrics)
+        }
         try door.start()
         log.info("metrics", ["port": .integer(door.port)])
     }

@@ -8,6 +8,7 @@ internal import Stream
 public enum StreamWorker {
     /// Serves until SIGTERM or SIGINT. Throws what keeps it from starting.
     public static func run(_ settings: Settings, log: Log) throws {
+        let sockets = InheritedSockets()
         let paths = Paths(settings)
         let database = try Databases.openForService(settings, paths, log: log)
         let events = EventStore(database: database, clock: .system)
@@ -17,13 +18,13 @@ public enum StreamWorker {
         let metrics = Metrics()
         Observability.register(metrics, process: "stream")
         metrics.register { control.counters.write(to: &$0) }
-        try Observability.open(metrics, port: settings[Settings.streamMetricsPort], log: log)
+        try Observability.open(
+            metrics, inherited: sockets.metrics, port: settings[Settings.streamMetricsPort], log: log)
         let server = try StreamServer(source: source, control: control, log: log)
-        try server.run(listener: try listener(settings, paths))
+        try server.run(listener: try sockets.requests ?? listener(settings, paths))
     }
 
     private static func listener(_ settings: Settings, _ paths: Paths) throws -> Int32 {
-        if let inherited = StreamListener.inherited() { return inherited }
         let port = settings[Settings.streamPort]
         if port != 0 { return try StreamListener.tcp("127.0.0.1", port: port) }
         return try StreamListener.unix(paths.streamSocket)

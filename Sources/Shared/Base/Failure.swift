@@ -4,7 +4,7 @@
 /// catalogue) and renders it in its protocol's shape. Anything else that is thrown is a bug or an outage: it is
 /// logged with the request's id and answered as `.internal`.
 public struct Failure: Error, Equatable, Sendable {
-    /// The kind decides the status; each protocol maps it in one `switch`.
+    /// The kind decides the status: `status`, in `Web`.
     public enum Kind: Sendable, CaseIterable {
         case invalid, unauthenticated, forbidden, notFound, conflict, tooLarge, unsupportedMedia, methodNotAllowed,
             limited, misdirected, unsupported, upstream, upstreamTimeout, unavailable, storageFull, `internal`
@@ -21,6 +21,17 @@ public struct Failure: Error, Equatable, Sendable {
         self.code = code
         self.message = message
     }
+}
+
+/// What several protocols and layers name alike.
+extension Failure {
+    /// Something unexpected: the log has the rest, under the request's id.
+    public static let internalError = Failure(.internal, "InternalServerError", "Internal Server Error")
+
+    public static func notFound(_ message: String) -> Failure { Failure(.notFound, "NotFound", message) }
+
+    /// A service that was needed did not do its part.
+    public static func upstream(_ message: String) -> Failure { Failure(.upstream, "UpstreamFailure", message) }
 }
 
 /// An error that means the same in every protocol, such as "the database is busy".

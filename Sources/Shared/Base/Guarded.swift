@@ -3,8 +3,8 @@ internal import Glibc
 /// A value that one thread at a time may use.
 ///
 /// `Synchronization.Mutex` asks that what goes in and out be `sending`, which a transaction closure can't promise.
-/// This is the one `@unchecked Sendable` of the package; its soundness is that `value` is only ever reached
-/// inside `withLock`.
+/// Beside `Storage.Monitor`, which can wait, this is the one `@unchecked Sendable` of its kind; its soundness is that
+/// `value` is only ever reached inside `withLock`.
 public final class Guarded<Value>: @unchecked Sendable {
     private var value: Value
     private let lock: UnsafeMutablePointer<pthread_mutex_t>

@@ -21,6 +21,13 @@ public final class MetricsDoor: Sendable {
         self.metrics = metrics
     }
 
+    /// Answers on `inherited`, a listening socket that whoever started this process made: one without a network of its
+    /// own has its figures seen all the same.
+    public init(inherited: Int32, metrics: Metrics) {
+        descriptor = inherited
+        self.metrics = metrics
+    }
+
     /// The port that it listens on (another than asked for when that was 0).
     public var port: Int { Int(csystem_local_port(descriptor)) }
 

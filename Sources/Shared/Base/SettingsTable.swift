@@ -217,14 +217,17 @@ extension Settings {
         "SKYSTEAD_THREADS", .integer(1...512), default: "24",
         help: "Requests that one responder works on at once. The rest waits in the socket's backlog.")
     public static let drainSeconds = Setting(
-        "SKYSTEAD_DRAIN_SECONDS", .integer(1...600), default: "25",
-        help: "How long a process that was asked to stop may take to finish what it has begun.")
+        "SKYSTEAD_DRAIN_SECONDS", .integer(1...600), default: "55",
+        help: """
+            How long a process that was asked to stop may take to finish what it has begun. A call that is passed on \
+            to another service takes 53 seconds at most.
+            """)
     public static let metricsPort = Setting(
         "SKYSTEAD_METRICS_PORT", .integer(0...65_535), default: "0",
         help: "A port on 127.0.0.1 with the XRPC responder's figures for Prometheus at /metrics. 0: none.")
     public static let streamMetricsPort = Setting(
         "SKYSTEAD_STREAM_METRICS_PORT", .integer(0...65_535), default: "0",
-        help: "The same for the firehose. 0: none.")
+        help: "The same for the firehose. 0: none, unless whoever starts it gives it a socket, as systemd does (9402).")
     public static let crawlersMetricsPort = Setting(
         "SKYSTEAD_CRAWLERS_METRICS_PORT", .integer(0...65_535), default: "0",
         help: "The same for the worker that tells relays of news. 0: none.")

@@ -23,7 +23,7 @@ extension SystemError: Reportable {
         switch errno {
         case ENOSPC, EDQUOT: Failure(.storageFull, "InsufficientStorage", "The server has no room left for this.")
         case EMFILE, ENFILE: Failure(.unavailable, "ServiceUnavailable", "The server is busy. Try again.")
-        default: Failure(.internal, "InternalServerError", "Internal Server Error")
+        default: .internalError
         }
     }
 }

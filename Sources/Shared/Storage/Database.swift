@@ -143,7 +143,7 @@ extension StorageError: Reportable {
         case .busy: Failure(.unavailable, "ServiceUnavailable", "The server is busy. Try again.")
         case .full: Failure(.storageFull, "InsufficientStorage", "The server has no room left for this.")
         case .refused, .constraint, .unexpectedColumn, .unknownOutcome, .schemaVersion, .unsafeSetting:
-            Failure(.internal, "InternalServerError", "Internal Server Error")
+            .internalError
         }
     }
 }

@@ -86,7 +86,7 @@ public struct Router: Sendable {
             response.append("Allow", Self.allow(methods))
             return response
         case .notFound:
-            return otherwise(Failure(.notFound, "NotFound", "not found"))
+            return otherwise(.notFound("not found"))
         }
     }
 

@@ -50,20 +50,20 @@ extension Command {
         "account suspend", arguments: account, options: [reason],
         summary: "hides an account and keeps its owner out, for a time"
     ) { invocation in
-        try AccountTool.act(invocation) { service, account in
-            try service.administration.setSuspension(
-                true, of: account.did, reason: invocation.value("reason").map { Bytes($0) }, by: .tool)
-            return "is suspended"
-        }
+        try suspend(invocation, true, "is suspended")
     }
 
     static let accountUnsuspend = Command(
         "account unsuspend", arguments: account, options: [reason], summary: "lifts a suspension"
     ) { invocation in
+        try suspend(invocation, false, "is no longer suspended")
+    }
+
+    private static func suspend(_ invocation: Invocation, _ isOn: Bool, _ done: String) throws -> Int32 {
         try AccountTool.act(invocation) { service, account in
             try service.administration.setSuspension(
-                false, of: account.did, reason: invocation.value("reason").map { Bytes($0) }, by: .tool)
-            return "is no longer suspended"
+                isOn, of: account.did, reason: invocation.value("reason").map { Bytes($0) }, by: .tool)
+            return done
         }
     }
 

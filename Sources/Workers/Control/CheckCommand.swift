@@ -2,12 +2,14 @@ internal import Assembly
 internal import Base
 
 extension Command {
+    /// Of the commands that look whether everything is well.
+    static let lookOptions = [
+        Option(name: "front", value: "URL", help: "ask the web server there, not at SKYSTEAD_PUBLIC_URL"),
+        Option(name: "quiet", value: nil, help: "say only what is not well"),
+    ]
+
     static let check = Command(
-        "check",
-        options: [
-            Option(name: "front", value: "URL", help: "ask the web server there, not at SKYSTEAD_PUBLIC_URL"),
-            Option(name: "quiet", value: nil, help: "say only what is not well"),
-        ],
+        "check", options: lookOptions,
         summary: "looks whether everything is well, and says how to mend what is not"
     ) { invocation in
         let settings = try ToolSettings.load(asOwner: false)

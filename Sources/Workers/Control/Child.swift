@@ -15,8 +15,12 @@ struct ChildPlan: Sendable {
     let notifies: Bool
     /// The signal that asks it to finish what it has begun and stop.
     var stopSignal = SIGTERM
+    /// How long it may take for that where it is not as long as the others.
+    var stopDeadlineSeconds: Int?
     /// True when a new one may run beside the old one until that has drained: they share an inherited socket.
     var rollsOver = false
+    /// False when the service does its work without it: when it can't be started, that is told and nothing ends.
+    var isNeeded = true
 }
 
 /// posix_spawn(3) with what a supervisor needs: the socket as descriptor 0, a log, default signals, and an end

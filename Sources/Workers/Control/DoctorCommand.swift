@@ -3,11 +3,7 @@ internal import Base
 
 extension Command {
     static let doctor = Command(
-        "doctor",
-        options: [
-            Option(name: "front", value: "URL", help: "ask the web server there, not at SKYSTEAD_PUBLIC_URL"),
-            Option(name: "quiet", value: nil, help: "say only what is not well"),
-        ],
+        "doctor", options: lookOptions,
         summary: "check, and from outside too: DNS, certificates, every path of the web server, mail, relays"
     ) { invocation in
         let settings = try ToolSettings.load(asOwner: false)

@@ -24,11 +24,14 @@ final class Supervisor {
     /// How often a program may die before it was ready even once, until the supervisor gives up.
     static let failuresMax = 4
     static let restartDelayNanoseconds: UInt64 = 200_000_000
+    /// Until one that does not start, and that the service does without, is tried again.
+    static let hopelessDelayNanoseconds: UInt64 = 60_000_000_000
     static let readyDeadlineSeconds: UInt64 = 30
     /// How long a program without notification must run to count as started.
     static let settledNanoseconds: UInt64 = 2_000_000_000
 
     private var children: [Child]
+    private var timetable: Timetable
     private let environment: [String: String]
     private let notifications: Int32
     private let signals: sigset_t
@@ -39,9 +42,11 @@ final class Supervisor {
 
     /// `notifyPath` is where the socket for sd_notify is made.
     init(
-        plans: [ChildPlan], environment: [String: String], notifyPath: String, stopDeadlineSeconds: Int, output: Output
+        plans: [ChildPlan], timetable: Timetable, environment: [String: String], notifyPath: String,
+        stopDeadlineSeconds: Int, output: Output
     ) throws {
         children = plans.map { Child(plan: $0) }
+        self.timetable = timetable
         self.output = output
         self.stopDeadlineSeconds = stopDeadlineSeconds
         self.environment = environment.merging(["NOTIFY_SOCKET": notifyPath]) { $1 }
@@ -56,13 +61,14 @@ final class Supervisor {
 
     deinit { close(notifications) }
 
-    /// True when every program runs and said that it is ready.
-    var allAreReady: Bool { children.allSatisfy { $0.pid != nil && $0.isReady } }
+    /// True when every program that is needed runs and said that it is ready.
+    var allAreReady: Bool { children.allSatisfy { !$0.plan.isNeeded || ($0.pid != nil && $0.isReady) } }
 
     /// Waits up to `milliseconds` for something to happen, deals with it, and says what the operator wants.
     /// Throws `ToolError` when a program cannot be kept running.
     func step(milliseconds: Int) throws -> Event {
         try startWhatIsDue()
+        if allAreReady { try timetable.step(environment: environment) }
         // Notifications and the time of the next start are no signals: while any is awaited, the wait is short.
         let wait = allAreReady ? milliseconds : min(milliseconds, 10)
         var timeout = timespec(tv_sec: wait / 1_000, tv_nsec: wait % 1_000 * 1_000_000)
@@ -82,7 +88,7 @@ final class Supervisor {
             guard Clock.monotonicNanoseconds() >= children[index].notBefore else { continue }
             try start(index)
             // In order: what comes later may need what comes before.
-            guard children[index].isReady else { return }
+            guard children[index].isReady || !children[index].plan.isNeeded else { return }
         }
     }
 
@@ -93,16 +99,16 @@ final class Supervisor {
         children[index].isReady = !plan.notifies
     }
 
-    /// Datagrams of sd_notify. They don't say whose they are, but programs are started one after the other: the one
-    /// that is not ready yet is the one that speaks.
+    /// Datagrams of sd_notify; the kernel says whose they are.
     private func readNotifications() {
         var buffer = [UInt8](repeating: 0, count: 1_024)
         while true {
-            let count = recv(notifications, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+            var sender: pid_t = 0
+            let count = csystem_receive_datagram(notifications, &buffer, buffer.count, &sender)
             guard count > 0 else { return }
             let lines = Bytes(Array(buffer[..<count])).split(on: 0x0A)
             guard lines.contains("READY=1") else { continue }
-            if let index = children.firstIndex(where: { $0.pid != nil && !$0.isReady }) {
+            if let index = children.firstIndex(where: { $0.pid == sender }) {
                 children[index].isReady = true
                 children[index].failures = 0
             }
@@ -115,8 +121,10 @@ final class Supervisor {
             let pid = waitpid(-1, &status, WNOHANG)
             guard pid > 0 else { return }
             if leaving.remove(pid) != nil { continue }
+            let ending = Ending(status: status)
+            if timetable.ended(pid, ending) { continue }
             guard let index = children.firstIndex(where: { $0.pid == pid }) else { continue }
-            try died(index, Ending(status: status))
+            try died(index, ending)
         }
     }
 
@@ -132,11 +140,17 @@ final class Supervisor {
         children[index].isReady = false
         children[index].failures = wasReady ? 0 : child.failures + 1
         children[index].notBefore = Clock.monotonicNanoseconds() &+ Self.restartDelayNanoseconds
-        output.problem("\(child.plan.name) \(ending); starting it again", remedy: "its log: \(child.plan.logPath)")
-        if children[index].failures >= Self.failuresMax {
-            throw ToolError(
-                "\(child.plan.name) does not start: it \(ending)", remedy: "its log ends with:\n\(tail(child.plan))")
+        guard children[index].failures >= Self.failuresMax else {
+            return output.problem(
+                "\(child.plan.name) \(ending); starting it again", remedy: "its log: \(child.plan.logPath)")
         }
+        let problem = "\(child.plan.name) does not start: it \(ending)"
+        let remedy = "its log ends with:\n\(tail(child.plan))"
+        guard !child.plan.isNeeded else { throw ToolError(problem, remedy: remedy) }
+        children[index].notBefore = Clock.monotonicNanoseconds() &+ Self.hopelessDelayNanoseconds
+        // Once, not once a minute.
+        guard children[index].failures == Self.failuresMax else { return }
+        output.problem("\(problem); the service goes on without, and it is tried again every minute", remedy: remedy)
     }
 
     /// The last lines of a child's log.
@@ -175,20 +189,25 @@ final class Supervisor {
 
     /// Stops everything, last started first; what is still there after its time is killed.
     func stopAll() {
+        for (pid, name) in timetable.running {
+            kill(pid, SIGTERM)
+            wait(for: pid, name: name, seconds: stopDeadlineSeconds)
+        }
         for child in children.reversed() {
             guard let pid = child.pid else { continue }
             kill(pid, child.plan.stopSignal)
-            wait(for: pid, name: child.plan.name)
+            let seconds = child.plan.stopDeadlineSeconds ?? stopDeadlineSeconds
+            wait(for: pid, name: child.plan.name, seconds: seconds)
         }
-        for pid in leaving { wait(for: pid, name: "a process that was replaced") }
+        for pid in leaving { wait(for: pid, name: "a process that was replaced", seconds: stopDeadlineSeconds) }
     }
 
-    private func wait(for pid: pid_t, name: String) {
-        let deadline = Clock.monotonicNanoseconds() &+ UInt64(clamping: stopDeadlineSeconds) &* 1_000_000_000
+    private func wait(for pid: pid_t, name: String, seconds: Int) {
+        let deadline = Clock.monotonicNanoseconds() &+ UInt64(clamping: seconds) &* 1_000_000_000
         var status: Int32 = 0
         while waitpid(pid, &status, WNOHANG) == 0 {
             if Clock.monotonicNanoseconds() > deadline {
-                output.problem("\(name) did not stop in \(stopDeadlineSeconds) s and was killed")
+                output.problem("\(name) did not stop in \(seconds) s and was killed")
                 kill(pid, SIGKILL)
                 waitpid(pid, &status, 0)
                 return

@@ -2,6 +2,7 @@ internal import Assembly
 internal import Base
 internal import CSystem
 internal import Glibc
+internal import Net
 
 extension Command {
     static let up = Command(
@@ -35,6 +36,8 @@ struct Up {
 
     /// How long the first start may take until everything answers.
     static let greenDeadlineSeconds: UInt64 = 30
+    /// How much longer than what it may finish a process has to end.
+    static let stopMarginSeconds = 5
     /// Connections that wait while a responder restarts.
     static let backlog: Int32 = 1_024
 
@@ -55,9 +58,13 @@ struct Up {
         try UpLock.take(paths)
         try Files.write(settings.fileContents, to: ToolSettings.file(paths), mode: 0o600)
         try MigrateCommand.migrate(settings, paths, output, quiet: true)
+        if case .off(let reason, let remedy?) = mail {
+            output.problem("NO MAIL IS SENT: \(reason)", remedy: remedy)
+        }
         let supervisor = try Supervisor(
-            plans: try plans(), environment: environment(), notifyPath: "\(paths.run)/notify.sock",
-            stopDeadlineSeconds: settings[Settings.drainSeconds] + 5, output: output)
+            plans: try plans(), timetable: try timetable(), environment: environment(),
+            notifyPath: "\(paths.run)/notify.sock",
+            stopDeadlineSeconds: settings[Settings.drainSeconds] + Self.stopMarginSeconds, output: output)
         defer { supervisor.stopAll() }
         guard try becomeGreen(supervisor) else { return 0 }
         welcome()
@@ -122,21 +129,47 @@ struct Up {
             ChildPlan(
                 name: "skystead-worker stream", command: ["\(programs)/skystead-worker", "stream"],
                 socket: try listen(paths.streamSocket), logPath: "\(paths.logs)/stream.log", notifies: true))
-        if settings[Settings.smtpURL] != nil {
+        if let webServer { plans.append(try plan(webServer)) }
+        if case .on = mail {
             plans.append(
                 ChildPlan(
                     name: "skystead-worker mail", command: ["\(programs)/skystead-worker", "mail"],
-                    logPath: "\(paths.logs)/mail.log", notifies: true))
+                    logPath: "\(paths.logs)/mail.log", notifies: true,
+                    stopDeadlineSeconds: SMTPClient.deadlineMilliseconds / 1_000 + Self.stopMarginSeconds,
+                    isNeeded: false))
         }
         if !settings[Settings.crawlers].isEmpty {
             plans.append(
                 ChildPlan(
                     name: "skystead-worker notify-crawlers",
                     command: ["\(programs)/skystead-worker", "notify-crawlers"],
-                    logPath: "\(paths.logs)/notify-crawlers.log", notifies: false))
+                    logPath: "\(paths.logs)/notify-crawlers.log", notifies: false, isNeeded: false))
         }
-        if let webServer { plans.append(try plan(webServer)) }
         return plans
+    }
+
+    private func timetable() throws -> Timetable {
+        try Timetable(
+            TimedPlan.all.filter { webServer != nil || !$0.needsWebServer }, programs: try Self.programDirectory(),
+            logs: paths.logs, stamps: paths.run, output: output)
+    }
+
+    /// Whether mail goes out. Accounts, posts and the firehose do without, so that nothing about it ends the service.
+    private enum Mail {
+        case on
+        /// With a remedy when that is not what the settings ask for.
+        case off(reason: String, remedy: String?)
+    }
+
+    private var mail: Mail {
+        do throws(SMTPError) {
+            guard try Outbound.mail(settings) != nil else {
+                return .off(reason: "\(Settings.smtpURL.key) is not set", remedy: nil)
+            }
+            return .on
+        } catch {
+            return .off(reason: "\(Settings.smtpURL.key): \(error)", remedy: MailTool.remedy(error))
+        }
     }
 
     private func listen(_ path: String) throws -> Int32 {
@@ -183,8 +216,9 @@ struct Up {
         if settings[Settings.adminPassword] != nil { output.line("  admin       \(url)/admin") }
         output.line("  state       \(paths.data) (\(database)); logs in \(paths.logs)")
         output.line("  identities  \(settings[Settings.plcURL])")
-        if settings[Settings.smtpURL] == nil {
-            output.line("  mail        none is sent: codes are in `\(Self.ownCommand) mail queue --codes`")
+        if case .off(let reason, _) = mail {
+            output.line("  mail        " + output.painted("none is sent", .yellow) + ": \(reason)")
+            output.line("              codes are in `\(Self.ownCommand) mail queue --codes`")
         }
         output.line("The first account, in another terminal:")
         output.line("  \(Self.ownCommand) account create NAME.\(names.handleDomains[0]) --email YOU@EXAMPLE.COM")

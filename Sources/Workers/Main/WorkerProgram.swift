@@ -7,37 +7,21 @@ enum WorkerProgram {
     /// EX_USAGE of sysexits(3).
     private static let usage: Int32 = 64
 
+    private static let workers: [(name: String, run: @Sendable (Settings, Log) throws -> Void)] = [
+        ("stream", { try StreamWorker.run($0, log: $1) }), ("collect", { try CollectWorker.run($0, log: $1) }),
+        ("notify-crawlers", { try CrawlerWorker.run($0, log: $1) }), ("mail", { try MailWorker.run($0, log: $1) }),
+        ("lexicons", { try LexiconWorker.run($0, log: $1) }),
+    ]
+
     static func main(_ words: [String]) -> Int32 {
-        switch words {
-        case ["stream"]:
-            return Processes.run { settings, log in
-                try StreamWorker.run(settings, log: log)
-                return 0
-            }
-        case ["collect"]:
-            return Processes.run { settings, log in
-                try CollectWorker.run(settings, log: log)
-                return 0
-            }
-        case ["notify-crawlers"]:
-            return Processes.run { settings, log in
-                try CrawlerWorker.run(settings, log: log)
-                return 0
-            }
-        case ["mail"]:
-            return Processes.run { settings, log in
-                try MailWorker.run(settings, log: log)
-                return 0
-            }
-        case ["lexicons"]:
-            return Processes.run { settings, log in
-                try LexiconWorker.run(settings, log: log)
-                return 0
-            }
-        default:
-            Log.standardError.error(
-                "usage", ["expected": "skystead-worker stream | collect | notify-crawlers | mail | lexicons"])
+        guard words.count == 1, let worker = workers.first(where: { $0.name == words[0] }) else {
+            let names = workers.map(\.name).joined(separator: " | ")
+            Log.standardError.error("usage", ["expected": .text("skystead-worker \(names)")])
             return usage
+        }
+        return Processes.run { settings, log in
+            try worker.run(settings, log)
+            return 0
         }
     }
 }

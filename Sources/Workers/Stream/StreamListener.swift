@@ -4,17 +4,6 @@ internal import Glibc
 
 /// Where the server listens.
 public enum StreamListener {
-    /// The listening socket that systemd (`LISTEN_FDS`) or a parent (descriptor 0) handed over, or nil. Inherited, it
-    /// outlives a restart, so that no connection is refused meanwhile.
-    public static func inherited() -> Int32? {
-        if let count = getenv("LISTEN_FDS"), atoi(count) >= 1, let pid = getenv("LISTEN_PID"), atoi(pid) == getpid(),
-            csystem_is_listening(3) == 1
-        {
-            return 3
-        }
-        return csystem_is_listening(0) == 1 ? 0 : nil
-    }
-
     /// Listens on a unix socket; mode 0660, so that the web server's group reaches it.
     public static func unix(_ path: String) throws -> Int32 {
         let fd = csystem_listen_unix(path, backlog, 0o660)

@@ -31,6 +31,9 @@ int csystem_install_wakeup_signal(int signo);
 int csystem_send_datagram(const char *path, const void *bytes, size_t count);
 // Binds a nonblocking unix datagram socket at path (an old one is replaced). Returns the fd, or -1 with errno.
 int csystem_bind_datagram(const char *path);
+// Takes a waiting datagram from such a socket; its count, or -1 with errno. sender is the process that sent it, as the
+// kernel has it.
+ssize_t csystem_receive_datagram(int fd, void *bytes, size_t count, pid_t *sender);
 // getrandom(2) until count bytes are there. 0, or -1 with errno.
 int csystem_random(void *bytes, size_t count);
 // Marks this process as not dumpable and sets its core limit to 0, for processes that hold keys.
