@@ -3,6 +3,7 @@
     python3 Tests/EndToEnd/test_mail.py [-v] [TestCase]
 """
 
+import base64
 import collections
 import contextlib
 import email
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Support"))
 
 from atproto import Client, models
 from mail_server import LOGIN, TROUBLES, Authority, MailServer, code_in
-from stack import PROGRAMS, Stack, free_port, wait_until
+from stack import ADMIN_PASSWORD, PROGRAMS, Stack, free_port, wait_until
 
 SENDER = "home@example.com"
 PASSWORD = "correct horse battery staple"
@@ -70,6 +71,13 @@ class MailCase(unittest.TestCase):
         answer = self.call(method, body, token)
         self.assertEqual((answer[0], answer[1]["error"]), (status, error), answer)
 
+    def send_message(self, body, password=ADMIN_PASSWORD):
+        """Status and JSON of sendEmail by the operator."""
+        basic = base64.b64encode(f"admin:{password}".encode()).decode()
+        headers = {"Authorization": f"Basic {basic}"}
+        status, _, text = self.stack.call("com.atproto.admin.sendEmail", body, headers=headers)
+        return status, json.loads(text)
+
     def account(self, name="alice"):
         return self.done(
             "com.atproto.server.createAccount",
@@ -96,6 +104,7 @@ class JourneyTests(MailCase):
                 self.second_factor(server)
                 self.reset(server)
                 self.identity(server)
+                self.message(server)
                 self.delete(server)
                 self.assertTrue(all(server.logins))
                 self.assertEqual(len(server.logins), len(server.messages), "one connection a mail, each signed in")
@@ -207,6 +216,29 @@ class JourneyTests(MailCase):
         self.refused(
             400, "InvalidRequest", "com.atproto.identity.submitPlcOperation", {"operation": signed}, token
         )
+
+    def message(self, server):
+        """What a moderator writes: as it was written, and as text."""
+        body = {
+            "recipientDid": self.did,
+            "senderDid": "did:web:mod.example.com",
+            "subject": "Ihr Beitrag ü",
+            "content": "<p>Be <b>kind</b>.</p>\n<p>.<br>\n.hidden</p>",
+            "comment": "the third time",
+        }
+        self.assertEqual(self.send_message(body, ALICE)[0], 401)
+        self.assertEqual(self.send_message(body), (200, {"sent": True}))
+        self.count += 1
+        receivers, message = server.wait(self.count)
+        self.assertEqual((receivers, message["subject"]), ([ALICE], body["subject"]))
+        plain, markup = (
+            message.get_body((part,)).get_content().replace("\r\n", "\n") for part in ("plain", "html")
+        )
+        self.assertEqual(plain, "Be kind.\n\n.\n.hidden\n")
+        self.assertEqual(markup.strip(), body["content"])
+        audit = self.stack.tool("audit", self.did)
+        self.assertRegex(audit, r"admin +send-mail .*did:web:mod.example.com: Ihr Beitrag ü \(the third time\)")
+        self.assertNotIn("kind", audit)
 
     def delete(self, server):
         token = self.sign_in("another password")[1]["accessJwt"]
@@ -541,6 +573,11 @@ class WithoutMailTests(MailCase):
                 lines = [line.split() for line in self.stack.tool("mail", "queue", "--codes").splitlines()]
                 codes = {line[1]: line for line in lines if line[1] in ("confirm_email", "reset_password")}
                 self.assertEqual(codes["confirm_email"][2:4], [session["did"], "alice.test"])
+                # A message that would wait for ever is refused, and is nobody's act.
+                message = {"recipientDid": session["did"], "senderDid": session["did"], "content": "x"}
+                status, answer = self.send_message(message)
+                self.assertEqual((status, answer["error"]), (501, "MethodNotImplemented"))
+                self.assertIn("SKYSTEAD_SMTP_URL is not set", answer["message"])
                 code = codes["confirm_email"][0]
                 body = {"email": ALICE, "token": code}
                 self.done("com.atproto.server.confirmEmail", body, session["accessJwt"])
