@@ -65,8 +65,8 @@ struct World {
                 publicURL: Bytes("https://\(Self.host)"), inviteCodeRequired: true,
                 rotationKey: try SigningKey(algorithm: .k256, secret: Secret([UInt8](repeating: 5, count: 32)))),
             clock: clock, entropy: entropy, log: log)
-        mail = MailQueue(
-            database: database, sealer: try Sealer(key: Secret([UInt8](repeating: 8, count: 32))), entropy: entropy)
+        let mailSealer = try Sealer(key: Secret([UInt8](repeating: 8, count: 32)))
+        mail = MailQueue(database: database, sealer: mailSealer, entropy: entropy)
         reports = ReportStore(database: database, clock: clock)
         crawlers = CrawlerStore(database: database)
         sessions = AdminSessionStore(
@@ -77,7 +77,15 @@ struct World {
                     version: "1.2.3", host: Bytes(Self.host), inviteCodeRequired: true, sendsMail: false),
                 clock: clock, log: log, budgets: limits ? BudgetStore(database) : nil, sessions: sessions,
                 accounts: accounts, invites: invites,
-                administration: Administration(life: life, log: AdminLog(database: database, clock: clock)),
+                administration: Administration(
+                    life: life,
+                    mail: AccountMail(
+                        database: database, accounts: accounts,
+                        tokens: AccountTokenStore(
+                            database: database, key: Secret([UInt8](repeating: 4, count: 32)), sealer: mailSealer,
+                            entropy: entropy),
+                        queue: mail, host: Bytes(Self.host), clock: clock, entropy: entropy),
+                    log: AdminLog(database: database, clock: clock)),
                 repos: repos, events: events, mail: mail, reports: reports,
                 acts: AdminLog(database: database, clock: clock), crawlers: crawlers))
     }

@@ -3,8 +3,16 @@
     python3 Tests/EndToEnd/test_mail.py [-v] [TestCase]
 """
 
+import base64
+import collections
+import contextlib
+import email
+import email.policy
 import email.utils
 import json
+import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -16,8 +24,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Support"))
 
 from atproto import Client, models
-from mail_server import LOGIN, Authority, MailServer, code_in
-from stack import PROGRAMS, Stack, free_port, wait_until
+from mail_server import LOGIN, TROUBLES, Authority, MailServer, code_in
+from stack import ADMIN_PASSWORD, PROGRAMS, Stack, free_port, wait_until
 
 SENDER = "home@example.com"
 PASSWORD = "correct horse battery staple"
@@ -64,6 +72,13 @@ class MailCase(unittest.TestCase):
         answer = self.call(method, body, token)
         self.assertEqual((answer[0], answer[1]["error"]), (status, error), answer)
 
+    def send_message(self, body, password=ADMIN_PASSWORD):
+        """Status and JSON of sendEmail by the operator."""
+        basic = base64.b64encode(f"admin:{password}".encode()).decode()
+        headers = {"Authorization": f"Basic {basic}"}
+        status, _, text = self.stack.call("com.atproto.admin.sendEmail", body, headers=headers)
+        return status, json.loads(text)
+
     def account(self, name="alice"):
         return self.done(
             "com.atproto.server.createAccount",
@@ -90,6 +105,7 @@ class JourneyTests(MailCase):
                 self.second_factor(server)
                 self.reset(server)
                 self.identity(server)
+                self.message(server)
                 self.delete(server)
                 self.assertTrue(all(server.logins))
                 self.assertEqual(len(server.logins), len(server.messages), "one connection a mail, each signed in")
@@ -201,6 +217,29 @@ class JourneyTests(MailCase):
         self.refused(
             400, "InvalidRequest", "com.atproto.identity.submitPlcOperation", {"operation": signed}, token
         )
+
+    def message(self, server):
+        """What a moderator writes: as it was written, and as text."""
+        body = {
+            "recipientDid": self.did,
+            "senderDid": "did:web:mod.example.com",
+            "subject": "Ihr Beitrag ü",
+            "content": "<p>Be <b>kind</b>.</p>\n<p>.<br>\n.hidden</p>",
+            "comment": "the third time",
+        }
+        self.assertEqual(self.send_message(body, ALICE)[0], 401)
+        self.assertEqual(self.send_message(body), (200, {"sent": True}))
+        self.count += 1
+        receivers, message = server.wait(self.count)
+        self.assertEqual((receivers, message["subject"]), ([ALICE], body["subject"]))
+        plain, markup = (
+            message.get_body((part,)).get_content().replace("\r\n", "\n") for part in ("plain", "html")
+        )
+        self.assertEqual(plain, "Be kind.\n\n.\n.hidden\n")
+        self.assertEqual(markup.strip(), body["content"])
+        audit = self.stack.tool("audit", self.did)
+        self.assertRegex(audit, r"admin +send-mail .*did:web:mod.example.com: Ihr Beitrag ü \(the third time\)")
+        self.assertNotIn("kind", audit)
 
     def delete(self, server):
         token = self.sign_in("another password")[1]["accessJwt"]
@@ -342,6 +381,183 @@ class TroubleTests(MailCase):
                 self.done("com.atproto.server.confirmEmail", body, session["accessJwt"])
 
 
+class OutageTests(MailCase):
+    """The mail server is away for an hour, and takes every mail once when it is back.
+
+    The worker is the shipped one and so is its patience: only its clock runs fast (fast_clock.c).
+    """
+
+    RATE = 120
+    HOUR = 3_600 * 1_000_000
+    ACCOUNTS = 10
+    # What each of them asks for, and the subject of the mail.
+    REQUESTS = {
+        "com.atproto.server.requestEmailConfirmation": "Confirm your e-mail address on localhost",
+        "com.atproto.server.requestAccountDelete": "Delete your account on localhost",
+        "com.atproto.identity.requestPlcOperationSignature": "Change your identity on localhost",
+        "com.atproto.server.requestPasswordReset": "Reset your password on localhost",
+    }
+    MAILS = ACCOUNTS * len(REQUESTS)
+    # Seconds between the tries of one mail, and up to a fifth more: `MailQueue.retrySeconds`.
+    WAITS = (10, 30, 60, 120, 300, 600, 900, 1_800)
+
+    @classmethod
+    def setUpClass(cls):
+        cls.clock = Path(WORK.name) / "fast_clock.so"
+        source = Path(__file__).resolve().parents[1] / "Support/fast_clock.c"
+        # Swift's toolchain has the other one.
+        compiler = shutil.which("cc") or "clang"
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", cls.clock, source], check=True)
+
+    def test_nothing_listens(self):
+        for way, database in (("smtps", "sqlite"), ("smtp", "postgres")):
+            with self.subTest(database=database):
+                self.outage(way, database)
+
+    def test_it_takes_nothing(self):
+        for way, database in (("smtp", "sqlite"), ("smtps", "postgres")):
+            with self.subTest(database=database):
+                self.outage(way, database, TROUBLES)
+
+    def outage(self, way, database, troubles=None):
+        server = MailServer(way, AUTHORITY.context("localhost"))
+        # The service itself has no mail server, and so no worker that would send with a clock of its own.
+        with contextlib.ExitStack() as parts:
+            self.stack = parts.enter_context(Stack(database=database))
+            sessions = self.ask()
+            if troubles:
+                server.troubles = troubles
+                parts.enter_context(server)
+            parts.enter_context(self.worker(server))
+            wait_until(lambda: self.tried_for() >= self.HOUR, 240, "an hour of the worker's")
+            self.down(server, troubles)
+            server.troubles = ()
+            if not troubles:
+                parts.enter_context(server)
+            server.wait(self.MAILS, 240)
+            self.up(server, sessions)
+            if troubles:
+                self.assertEqual(set(server.troubled), set(troubles))
+                self.assertTrue(server.untaken)
+                # Whoever kept a mail and could not say so sees by this that it is the same.
+                self.assertLessEqual(server.untaken, {message["message-id"] for message in self.parsed(server)})
+
+    def ask(self):
+        """Makes the accounts, each of which asks for every mail that there is."""
+        sessions = []
+        for number in range(self.ACCOUNTS):
+            session = self.account(f"person{number}")
+            for method in self.REQUESTS:
+                if method.endswith("PasswordReset"):
+                    self.done(method, {"email": f"person{number}@example.com"})
+                else:
+                    self.done(method, None, session["accessJwt"])
+            sessions.append(session)
+        return sessions
+
+    @contextlib.contextmanager
+    def worker(self, server):
+        """The mail worker with a fast clock, until the end; it must end well."""
+        self.log = self.stack.directory / "fast.log"
+        with open(self.log, "w") as output:
+            process = subprocess.Popen(
+                [PROGRAMS / "skystead-worker", "mail"],
+                env={
+                    **self.stack.environment,
+                    **settings(server),
+                    "SKYSTEAD_ALLOW_PRIVATE_HOSTS": server.host,
+                    "LD_PRELOAD": str(self.clock),
+                    "FAST_CLOCK_RATE": str(self.RATE),
+                },
+                stdout=output,
+                stderr=output,
+            )
+            try:
+                yield
+            finally:
+                process.terminate()
+                code = process.wait()
+            self.assertEqual(code, 0, self.log.read_text())
+
+    def rows(self):
+        """id, state, attempts, created_at and next_at of the mails that nobody is handing over."""
+        statement = "SELECT id, state, attempts, created_at, next_at FROM mail WHERE lease IS NULL"
+        if url := self.stack.environment.get("SKYSTEAD_DATABASE_URL"):
+            done = subprocess.run(
+                ["psql", "-qAt", "-F", " ", url, "-c", statement], capture_output=True, text=True, check=True
+            )
+            rows = [line.split() for line in done.stdout.splitlines()]
+        else:
+            with contextlib.closing(sqlite3.connect(self.stack.data_dir / "skystead.sqlite", timeout=20)) as database:
+                rows = database.execute(statement).fetchall()
+        return [(id, state, *(int(number) for number in numbers)) for id, state, *numbers in rows]
+
+    def waits(self):
+        """By mail, the seconds after each of its tries that came to nothing."""
+        waits = collections.defaultdict(list)
+        for id, seconds in re.findall(r'mail\.postponed id=(\S+) seconds=(\d+)', self.log.read_text()):
+            waits[id].append(int(seconds))
+        return waits
+
+    def tried_for(self):
+        """Microseconds of the worker's clock from the first request to the newest try."""
+        waits, rows = self.waits(), self.rows()
+        tries = [row[4] - waits[row[0]][-1] * 1_000_000 for row in rows if row[2] == len(waits[row[0]]) > 0]
+        return max(tries, default=0) - min(row[3] for row in rows) if tries else 0
+
+    def down(self, server, troubles):
+        """After the hour: all still wait, all were tried by the table, none was taken or given up."""
+        rows = []
+
+        def nothing_is_handed_over():
+            rows[:] = self.rows()
+            return len(rows) == self.MAILS
+
+        wait_until(nothing_is_handed_over, what="a moment without a hand-over")
+        self.assertEqual({row[1] for row in rows}, {"queued"})
+        # By the table they are due eight times in the hour. Where nothing listens, one is tried in five seconds.
+        self.assertGreaterEqual(min(row[2] for row in rows), 6)
+        for id, waits in self.waits().items():
+            for wait, least in zip(waits, self.WAITS):
+                self.assertTrue(least <= wait <= least * 1.2, f"{id}: {waits}")
+        self.assertEqual(server.messages, [])
+        log = self.log.read_text()
+        self.assertNotIn("mail.refused", log)
+        self.assertNotIn("mail.sent", log)
+        if troubles:
+            self.assertTrue(all(server.logins))
+
+    def parsed(self, server):
+        return [email.message_from_bytes(content, policy=email.policy.default) for _, content in server.messages]
+
+    def up(self, server, sessions):
+        """All have come, once, and are worth something; and nothing comes after them but what is asked for then."""
+        wait_until(lambda: all(row[1] == "sent" for row in self.rows()), what="the rows")
+        messages = self.parsed(server)
+        self.assertEqual(
+            collections.Counter((message["to"], message["subject"]) for message in messages),
+            collections.Counter(
+                (f"person{number}@example.com", subject)
+                for number in range(self.ACCOUNTS)
+                for subject in self.REQUESTS.values()
+            ),
+        )
+        self.assertEqual(len({message["message-id"] for message in messages}), self.MAILS)
+        waits = self.waits()
+        self.assertEqual({row[0]: row[2] - 1 for row in self.rows()}, {id: len(waits[id]) for id in waits})
+        token = sessions[0]["accessJwt"]
+        (first,) = (
+            message for message in messages
+            if message["to"] == "person0@example.com" and message["subject"].startswith("Confirm")
+        )
+        self.done("com.atproto.server.confirmEmail", {"email": first["to"], "token": code_in(first)}, token)
+        self.assertTrue(self.done("com.atproto.server.requestEmailUpdate", None, token)["tokenRequired"])
+        _, last = server.wait(self.MAILS + 1)
+        self.assertEqual(last["subject"], "Change your e-mail address on localhost")
+        wait_until(lambda: all(row[1] == "sent" for row in self.rows()), what="the last row")
+        self.assertEqual(len(server.messages), self.MAILS + 1)
+
+
 class WithoutMailTests(MailCase):
     """No mail server: the operator is told, and is the one who has the codes."""
 
@@ -360,6 +576,11 @@ class WithoutMailTests(MailCase):
                 lines = [line.split() for line in self.stack.tool("mail", "queue", "--codes").splitlines()]
                 codes = {line[1]: line for line in lines if line[1] in ("confirm_email", "reset_password")}
                 self.assertEqual(codes["confirm_email"][2:4], [session["did"], "alice.test"])
+                # A message that would wait for ever is refused, and is nobody's act.
+                message = {"recipientDid": session["did"], "senderDid": session["did"], "content": "x"}
+                status, answer = self.send_message(message)
+                self.assertEqual((status, answer["error"]), (501, "MethodNotImplemented"))
+                self.assertIn("SKYSTEAD_SMTP_URL is not set", answer["message"])
                 code = codes["confirm_email"][0]
                 body = {"email": ALICE, "token": code}
                 self.done("com.atproto.server.confirmEmail", body, session["accessJwt"])

@@ -79,6 +79,11 @@ class Authority:
         return context
 
 
+# What a server in trouble does: it says goodbye, does not take the receiver now, does not take the mail now, or breaks
+# the connection when the whole mail is there, so that nobody knows.
+TROUBLES = ("421 4.3.2 going down", "450 4.2.1 mailbox busy", "451 4.3.0 out of storage", "break")
+
+
 class MailServer:
     """`way` is smtps (TLS from the first byte) or smtp (STARTTLS, required). Wants USER with PASSWORD."""
 
@@ -90,6 +95,11 @@ class MailServer:
         self.messages = []
         # What RCPT answers next, in order; then 250.
         self.answers = []
+        # What befalls each mail in turn, of TROUBLES; none is taken while there is some.
+        self.troubles = ()
+        # The troubles there were, and the Message-IDs of mails that came whole and were not taken.
+        self.troubled = []
+        self.untaken = set()
         self.logins = []
         self.lock = threading.Lock()
         implicit = way == "smtps"
@@ -125,14 +135,28 @@ class MailServer:
     async def handle_RCPT(self, server: SMTP, session, envelope, address, options):
         with self.lock:
             answer = self.answers.pop(0) if self.answers else "250 OK"
+            session.trouble = self.troubles[len(self.troubled) % len(self.troubles)] if self.troubles else None
+            if session.trouble:
+                self.troubled.append(session.trouble)
+                if session.trouble[:3] in ("421", "450"):
+                    answer = session.trouble
         if answer.startswith("250"):
             envelope.rcpt_tos.append(address)
+        if answer.startswith("421"):
+            # Once it is said (RFC 5321 §3.8).
+            server.loop.call_soon(server.transport.close)
         return answer
 
     async def handle_DATA(self, server, session, envelope):
         with self.lock:
-            self.messages.append((list(envelope.rcpt_tos), envelope.content))
-        return "250 taken"
+            if session.trouble is None:
+                self.messages.append((list(envelope.rcpt_tos), envelope.content))
+                return "250 taken"
+            self.untaken.add(email.message_from_bytes(envelope.content)["message-id"])
+        if session.trouble == "break":
+            server.transport.abort()
+            raise ConnectionResetError
+        return session.trouble
 
     def wait(self, count, seconds=20):
         """Returns when `count` messages have come, with the newest: its receivers and the parsed message."""

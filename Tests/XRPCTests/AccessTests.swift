@@ -78,7 +78,7 @@ import Testing
 
         "com.atproto.admin.getAccountInfo": moderator,
         "com.atproto.admin.getAccountInfos": moderator,
-        "com.atproto.admin.getInviteCodes": moderator,
+        "com.atproto.admin.getInviteCodes": moderator, "com.atproto.admin.sendEmail": moderator,
         "com.atproto.admin.disableInviteCodes": moderator,
         "com.atproto.admin.enableAccountInvites": moderator,
         "com.atproto.admin.disableAccountInvites": moderator,

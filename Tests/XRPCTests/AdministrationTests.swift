@@ -5,6 +5,7 @@ import Crypto
 import Foundation
 import Hosting
 import Identity
+import Mail
 import Moderation
 import Net
 import Repos
@@ -141,6 +142,13 @@ import XRPCHandlers
             ("admin.updateAccountPassword", "{\"did\":\"\(did)\",\"password\":\"secret word\"}"),
             ("temp.revokeAccountCredentials", "{\"account\":\"\(did)\"}"),
             ("temp.addReservedHandle", "{\"handle\":\"mayor\"}"),
+            (
+                "admin.sendEmail",
+                """
+                {"recipientDid":"\(did)","senderDid":"did:web:mod.example.com","subject":"Your post","content":"secret",\
+                "comment":"the third time"}
+                """
+            ),
         ]
         for (method, body) in asked {
             let answer = try call(world, .post, "com.atproto.\(method)", body)
@@ -159,11 +167,12 @@ import XRPCHandlers
                 "\(moderation) takedown", "\(moderation) lift-takedown", "\(moderation) deactivate",
                 "\(moderation) activate", "\(moderation) takedown", "admin create-invites", "admin disable-invites",
                 "admin forbid-invites", "admin allow-invites", "admin set-handle", "admin set-email",
-                "admin set-password", "admin revoke-credentials", "admin reserve-handle", "tool suspend",
-                "tool unsuspend", "tool rotate-key", "admin delete",
+                "admin set-password", "admin revoke-credentials", "admin reserve-handle", "admin send-mail",
+                "tool suspend", "tool unsuspend", "tool rotate-key", "admin delete",
             ])
         let details = try log.list(limit: 100).compactMap(\.detail).map(\.description).joined(separator: "\n")
         #expect(details.contains("case 7") && details.contains("for a week") && details.contains("why"))
+        #expect(details.contains("did:web:mod.example.com: Your post (the third time)"))
         #expect(!details.contains("secret"))
     }
 
@@ -178,6 +187,104 @@ import XRPCHandlers
             ("admin.updateAccountSigningKey", "{\"did\":\"\(alice.did)\",\"signingKey\":\"did:web:x.example.com\"}"),
         ] { #expect(try call(world, .post, "com.atproto.\(method)", body).0 == 400, "\(method)") }
         #expect(try AdminLog(database: world.test, clock: world.app.clock).list(limit: 10).isEmpty)
+    }
+
+    // MARK: Messages
+
+    private func message(to did: DID, _ more: String = "") -> String {
+        "{\"recipientDid\":\"\(did)\",\"senderDid\":\"\(World.moderation)\",\"content\":\"Be kind.\"\(more)}"
+    }
+
+    /// What waits for the mail server, oldest first: receiver, subject, text and markup.
+    private func mails(_ world: World) throws -> [(to: String, subject: String, text: String, html: String)] {
+        var mails: [(to: String, subject: String, text: String, html: String)] = []
+        while let mail = try world.app.mail.queue.claim(now: world.app.clock.now()) {
+            mails.append(
+                (
+                    mail.recipient.bytes.description, mail.text.subject.bytes.description, mail.text.text.description,
+                    mail.text.html.description
+                ))
+        }
+        return mails
+    }
+
+    @Test(arguments: Engine.all) func messagesAreQueued(_ engine: Engine) throws {
+        let world = try World(engine)
+        let service = try Service(world)
+        let alice = try Resident(engine, world: world)
+        let method = "com.atproto.admin.sendEmail"
+        let token = try service.token(nil, Bytes(method))
+        // Both stay: neither says what the other says. Her state does not matter.
+        let first = try world.call(.post, method, token: token, json: message(to: alice.did))
+        #expect(first.status == 200 && first.body == #"{"sent":true}"#, "\(first)")
+        world.advance(1)
+        try world.app.life.setTakedown(true, of: alice.did)
+        let markup = #","subject":"Ihr Beitrag ü","comment":"c""#
+        let body = message(to: alice.did, markup).replacingOccurrences(
+            of: "Be kind.", with: "<p>Be <b>kind</b> &amp; <a href='https://example.com/rules'>read</a>.</p><p>Bye</p>")
+        #expect(try world.call(.post, method, token: token, json: body).status == 200)
+        let mails = try mails(world)
+        #expect(mails.map(\.to) == ["alice@example.com", "alice@example.com"])
+        #expect(mails.map(\.subject) == ["A message from the moderators of home.test", "Ihr Beitrag ü"])
+        #expect(mails.map(\.text) == ["Be kind.\n", "Be kind & read (https://example.com/rules).\n\nBye\n"])
+        #expect(mails.map(\.html).allSatisfy { $0.contains("kind") && !$0.contains("&lt;") })
+        let log = try AdminLog(database: world.test, clock: world.app.clock).list(limit: 10)
+        #expect(
+            log.map { "\($0.actor) \($0.action) \($0.subject)" } == [
+                "\(World.moderation) send-mail \(alice.did)", "\(World.moderation) send-mail \(alice.did)",
+            ])
+        #expect(!log.contains { "\($0.detail ?? "")".contains("@") }, "no address")
+    }
+
+    struct Unsent: Sendable {
+        let name: String
+        var to = "did:plc:aghlr2ro24yh4z5dl5ddlmdv"
+        var more = ""
+        var sendsMail = true
+        var hasEmail = true
+        let status: Int
+        let words: String
+    }
+
+    static let unsent: [Unsent] = [
+        Unsent(name: "no mail server", sendsMail: false, status: 501, words: "SKYSTEAD_SMTP_URL is not set"),
+        Unsent(name: "nobody", to: "did:web:nobody.example.com", status: 400, words: "Recipient not found"),
+        Unsent(name: "no DID", to: "alice.home.test", status: 400, words: "Input/recipientDid must be a valid did"),
+        Unsent(name: "no address", hasEmail: false, status: 400, words: "account does not have an email address"),
+        Unsent(
+            name: "a header in the subject", more: #","subject":"a\r\nBcc: x@example.com""#, status: 400,
+            words: "Input/subject must be one line of text"),
+        Unsent(
+            name: "a long subject", more: ",\"subject\":\"\(String(repeating: "x", count: 501))\"", status: 400,
+            words: "Input/subject must not be longer than 500 bytes"),
+        Unsent(
+            name: "a long comment", more: ",\"comment\":\"\(String(repeating: "x", count: 2_001))\"", status: 400,
+            words: "Input/comment must not be longer than 2000 bytes"),
+        Unsent(name: "NUL in the comment", more: #","comment":"\u0000""#, status: 400, words: "must not contain NUL"),
+        Unsent(
+            name: "a long message", more: ",\"content\":\"\(String(repeating: "x", count: 65_537))\"", status: 400,
+            words: "Input/content must not be longer than 65536 bytes"),
+    ]
+
+    @Test(arguments: unsent) func messagesThatAreRefused(_ row: Unsent) throws {
+        let world = try World(.sqlite, sendsMail: row.sendsMail)
+        let alice = try Resident(.sqlite, world: world)
+        if !row.hasEmail { try world.test.execute("UPDATE account SET email = NULL") }
+        let to = row.to == "did:plc:aghlr2ro24yh4z5dl5ddlmdv" ? alice.did.bytes.description : row.to
+        var body = "{\"recipientDid\":\"\(to)\",\"senderDid\":\"\(World.moderation)\"\(row.more)"
+        if !row.more.contains("content") { body += ",\"content\":\"x\"" }
+        let answer = try call(world, .post, "com.atproto.admin.sendEmail", body + "}")
+        #expect(answer.0 == row.status && answer.1.contains(row.words), "\(answer)")
+        #expect(try mails(world).isEmpty)
+        #expect(try AdminLog(database: world.test, clock: world.app.clock).list(limit: 10).isEmpty)
+    }
+
+    @Test(arguments: Engine.all) func aMessageAndItsLineAreOneTransaction(_ engine: Engine) throws {
+        let world = try World(engine)
+        let alice = try Resident(engine, world: world)
+        try world.test.execute("ALTER TABLE admin_action RENAME TO elsewhere")
+        #expect(try call(world, .post, "com.atproto.admin.sendEmail", message(to: alice.did)).0 == 500)
+        #expect(try mails(world).isEmpty)
     }
 
     // MARK: Keys

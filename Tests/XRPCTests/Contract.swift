@@ -19,6 +19,7 @@ enum Contract {
         "MethodNotImplemented": "nobody here answers", "InternalServerError": "a fault of this server",
         "ServiceUnavailable": "the database is busy", "InsufficientStorage": "the disk is full",
         "UpstreamFailure": "another server does not answer", "PayloadTooLarge": "the body is too large",
+        "MisdirectedRequest": "asked of the host of a handle",
         "UnsupportedMediaType": "the body is encoded in a way that is not offered",
         // Of tokens that other services sign.
         "BadJwt": "none", "BadJwtType": "one of another kind", "JwtExpired": "one that was good once",

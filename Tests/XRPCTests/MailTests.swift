@@ -39,8 +39,8 @@ import XRPCHandlers
         ("com.atproto.server.requestEmailUpdate", nil, 5),
         ("com.atproto.server.requestAccountDelete", nil, 5),
         ("com.atproto.identity.requestPlcOperationSignature", nil, 5),
-        ("com.atproto.server.requestPasswordReset", #"{"email":"alice@example.com"}"#, 15),
-        ("com.atproto.server.requestPasswordReset", #"{"email":"nobody@example.com"}"#, 15),
+        ("com.atproto.server.requestPasswordReset", #"{"email":"alice@example.com"}"#, 5),
+        ("com.atproto.server.requestPasswordReset", #"{"email":"nobody@example.com"}"#, 5),
     ]
 
     @Test(arguments: requests.indices) func mailHasABudget(_ index: Int) throws {
@@ -54,6 +54,95 @@ import XRPCHandlers
         #expect(try ask() == 429)
         world.advance(3_600)
         #expect(try ask() == 200)
+    }
+
+    private static let reset = "/xrpc/com.atproto.server.requestPasswordReset"
+
+    /// Status, header fields and body of a request to reset the password of `email`'s account.
+    private func ask(_ world: World, _ email: String, from peer: String) throws -> String {
+        let response = world.respond(
+            try world.request(
+                .post, Self.reset, headers: [("content-type", "application/json")],
+                body: Array("{\"email\":\"\(email)\"}".utf8), peer: peer))
+        guard case .bytes(let body) = response.body else { return "no body" }
+        let headers = response.headers.map { "\($0.name): \($0.value.bytes)" }
+        return ([String(response.status)] + headers + [String(decoding: body, as: UTF8.self)]).joined(separator: "\n")
+    }
+
+    @Test func onePeerHasABudgetOfPasswordResets() throws {
+        let world = try World(.sqlite, limits: true)
+        for number in 0..<15 { #expect(try ask(world, "a\(number)@example.com", from: "192.0.2.1").hasPrefix("200")) }
+        #expect(try ask(world, "b@example.com", from: "192.0.2.1").hasPrefix("429"))
+        #expect(try ask(world, "b@example.com", from: "192.0.2.2").hasPrefix("200"))
+    }
+
+    /// Who asks from everywhere is refused in the same words, at the same time, whether anybody has the address.
+    @Test(arguments: Engine.all) func aMailboxHasABudgetFromEverywhere(_ engine: Engine) throws {
+        var answers: [[String]] = []
+        let long = String(repeating: "x", count: 8_000)
+        for emails in [
+            ["alice@example.com", "Alice@Example.com", "ALICE@EXAMPLE.COM"],
+            ["nobody@example.com", "NOBODY@example.com"],
+            ["no address"], [long], ["\u{FC}@example.com"],
+        ] {
+            let world = try World(engine, limits: true)
+            _ = try account(world)
+            var given: [String] = []
+            var rows: [Int?] = []
+            for number in 0..<8 {
+                given.append(try ask(world, emails[number % emails.count], from: "192.0.2.\(number)"))
+                rows.append(try count(world, "mail"))
+            }
+            #expect(given.map { $0.prefix(3) } == ["200", "200", "200", "200", "200", "429", "429", "429"])
+            #expect(rows.last == rows[4], "what is refused writes no mail")
+            // It says nothing of what is left of the address' budget before it is spent, and nothing twice.
+            #expect(given.filter { $0.contains("RateLimit-Policy: 15;w=3600") }.count == 5)
+            #expect(given.filter { $0.contains("RateLimit-Policy: 5;w=3600") }.count == 3)
+            #expect(given.allSatisfy { $0.components(separatedBy: "RateLimit-Limit: ").count == 2 })
+            answers.append(given)
+            // Another mailbox is not meant.
+            #expect(try ask(world, "other@example.com", from: "192.0.2.7").hasPrefix("200"))
+            world.advance(3_601)
+            #expect(try ask(world, emails[0], from: "192.0.2.8").hasPrefix("200"))
+            // What is kept of the addresses for the count is none of them.
+            let keys = try world.test.read { reader in
+                try reader.all("SELECT key FROM budget") { try $0.text(0).description }
+            }
+            #expect(keys.allSatisfy { $0.count <= 64 && !$0.contains("@") }, "\(keys)")
+        }
+        #expect(Set(answers).count == 1)
+    }
+
+    /// Accounts are free, mailboxes are other people's: all mail to an address that nobody has confirmed counts.
+    @Test(arguments: Engine.all) func anUnconfirmedMailboxHasABudget(_ engine: Engine) throws {
+        let world = try World(engine, limits: true)
+        let (alice, token) = try account(world)
+        let (_, second) = try account(world, "bob")
+        func ask(_ name: String, _ token: String, _ json: String? = nil) throws -> Int {
+            try world.call(.post, "com.atproto.\(name)", token: token, json: json).status
+        }
+        for _ in 0..<5 {
+            #expect(try ask("server.requestEmailConfirmation", token) == 200)
+            #expect(try ask("server.requestAccountDelete", token) == 200)
+        }
+        let code = try world.mailedCode("confirm_email", alice)
+        #expect(try ask("identity.requestPlcOperationSignature", token) == 429)
+        // The next account with the same address.
+        func move(_ token: String, to email: String) throws {
+            #expect(try ask("server.updateEmail", token, "{\"email\":\"\(email)\"}") == 200)
+        }
+        try move(token, to: "elsewhere@example.com")
+        try move(second, to: "alice@example.com")
+        #expect(try ask("server.requestEmailConfirmation", second) == 429)
+        // Back with her, who proves that it is hers: the budgets of her account are all that count.
+        try move(second, to: "bob@example.com")
+        #expect(try ask("server.requestEmailConfirmation", second) == 200)
+        try move(token, to: "alice@example.com")
+        #expect(
+            try ask("server.confirmEmail", token, "{\"email\":\"alice@example.com\",\"token\":\"\(code)\"}") == 400)
+        try world.test.write { try AccountStore.confirmEmail("alice@example.com", of: alice, at: World.start, in: $0) }
+        #expect(try ask("identity.requestPlcOperationSignature", token) == 200)
+        #expect(try ask("server.requestEmailConfirmation", token) == 429, "of her own budget")
     }
 
     @Test func codesToSignInHaveABudgetToo() throws {

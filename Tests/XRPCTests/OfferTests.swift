@@ -6,7 +6,6 @@ import Testing
 /// Every method of `com.atproto` is offered, or has a reason here why it is not: nothing is forgotten in silence.
 @Suite struct OfferTests {
     static let notOffered: [String: String] = [
-        "com.atproto.admin.sendEmail": "needs mail: not in this version",
         "com.atproto.label.subscribeLabels": "a labeler's WebSocket; queryLabels has the few labels of a home",
         "com.atproto.temp.dereferenceScope": "of an entryway: this server gives out no references to scopes",
         "com.atproto.temp.requestPhoneVerification": "this server asks nobody for a telephone number",

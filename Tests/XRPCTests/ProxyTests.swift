@@ -79,13 +79,13 @@ import XRPCHandlers
         header("an endpoint with a user", "\(service)#user", "could not resolve proxy did service url"),
         header("an address as endpoint", "\(service)#six", "could not resolve proxy did service url"),
         Refusal(
-            "protected", "com.atproto.admin.sendEmail", by: .post, proxy: "\(service)#chat", 400,
+            "protected, in letters of its own", "com.atproto.admin.sendemail", by: .post, proxy: "\(service)#chat", 400,
             "InvalidToken", "Bad token method"),
         Refusal(
             "protected, in other letters", "com.atproto.server.requestaccountdelete", by: .post,
             proxy: "\(service)#chat", 400, "InvalidToken", "Bad token method"),
         Refusal(
-            "protected, before it is asked who", "com.atproto.admin.sendEmail", by: .post,
+            "protected, before it is asked who", "com.atproto.admin.SENDEMAIL", by: .post,
             proxy: "\(service)#chat", who: .nobody, 400, "InvalidToken"),
         Refusal(
             "chat by a plain app password", chat, proxy: "\(service)#chat", who: .app, 400, "InvalidToken",

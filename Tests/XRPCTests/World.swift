@@ -32,7 +32,8 @@ struct World {
 
     init(
         _ engine: Engine, limits: Bool = false, invites: Bool = false, appView: Upstream.AppView? = nil, lanes: Int = 4,
-        policy: LexiconPolicy = .standard
+        policy: LexiconPolicy = .standard, sendsMail: Bool = true,
+        domains: [Bytes] = [Bytes(host)]
     ) throws {
         test = try engine.migrated()
         blobs = try TestDirectory()
@@ -60,9 +61,10 @@ struct World {
         let directory = PLCDirectory(url: FakeNetwork.directory, network: network.network)
         let resolver = Resolver(database: database, directory: directory, network: network.network, clock: clock)
         var settings = XRPCSettings(
-            version: "1.2.3", serviceDID: service, handleDomains: [Bytes(Self.host)], inviteCodeRequired: invites,
+            version: "1.2.3", serviceDID: service, handleDomains: domains, inviteCodeRequired: invites,
             contactEmail: "admin@home.test", adminPassword: Secret(Array("admin password".utf8)))
         settings.moderationDID = Self.moderation
+        settings.sendsMail = sendsMail
         let blobStore = try BlobStore(
             database: database, clock: clock, directory: blobs.path, sizeMax: settings.blobSizeMax)
         let life = AccountLife(
@@ -97,7 +99,8 @@ struct World {
                 try upstream.open(request)
             },
             takedowns: TakedownStore(database: database), labels: LabelStore(database: database),
-            administration: Administration(life: life, log: AdminLog(database: database, clock: clock)),
+            administration: Administration(
+                life: life, mail: mail, log: AdminLog(database: database, clock: clock)),
             reports: ReportDesk(
                 reports: ReportStore(database: database, clock: clock), keys: keys, resolver: resolver,
                 labeler: ReportDesk.Labeler(did: Self.moderation, url: "https://mod.example.com"),
@@ -141,14 +144,14 @@ struct World {
     /// A request as the host would make it. `headers` are in lower case.
     func request(
         _ method: HTTPMethod, _ target: String, headers: [(String, String)] = [], body: [UInt8] = [],
-        host: String = host
+        host: String = host, peer: String = "192.0.2.7"
     ) throws -> Request {
         let (path, query) = try RequestTarget.split(Bytes(target))
         var fields = Headers()
         for (name, value) in headers { fields.append(Bytes(name), Bytes(value)) }
         return Request(
             method: method, path: path, query: query, headers: fields, host: Bytes(host), isSecure: true,
-            peer: "192.0.2.7", id: "request-1", contentLength: body.isEmpty ? nil : body.count,
+            peer: Bytes(peer), id: "request-1", contentLength: body.isEmpty ? nil : body.count,
             body: BytesBody(Bytes(body)))
     }
 

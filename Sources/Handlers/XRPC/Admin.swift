@@ -12,7 +12,7 @@ extension XRPCResponder {
         XRPCRoute(DisableAccountInvites.self), XRPCRoute(UpdateAccountHandle.self), XRPCRoute(UpdateAccountEmail.self),
         XRPCRoute(UpdateAccountPassword.self), XRPCRoute(UpdateAccountSigningKey.self),
         XRPCRoute(AdminDeleteAccount.self), XRPCRoute(RevokeAccountCredentials.self),
-        XRPCRoute(AddReservedHandle.self),
+        XRPCRoute(AddReservedHandle.self), XRPCRoute(SendEmail.self),
     ]
 }
 
@@ -450,6 +450,64 @@ struct AddReservedHandle: Method {
             throw Failure(.invalid, "InvalidHandle", "Input/handle must be a handle, or the first label of one")
         }
         try call.app.administration.reserveHandle(name, by: call.caller.actor)
+        return Output()
+    }
+}
+
+/// `com.atproto.admin.sendEmail`: a message of a moderator's to an account's address, through the queue of all mail.
+///
+/// The content is markup, as moderation services send it, or plain text. The comment goes into the log of acts alone.
+struct SendEmail: Method {
+    static let nsid: Bytes = "com.atproto.admin.sendEmail"
+    static let kind = MethodKind.procedure
+    static let access = XRPCAccess.moderator(nsid)
+    static let scope = OAuthRule.none
+
+    /// Bytes of a message; a mail has it twice, and more of it where it is not ASCII.
+    static let contentSizeMax = 65_536
+
+    struct Input: XRPCInput {
+        let recipient: DID
+        let content: Bytes
+        /// nil for the usual one.
+        let subject: MailHeaderText?
+        /// Who wrote it.
+        let sender: DID
+        let comment: Bytes?
+
+        init(_ fields: Fields) throws(Failure) {
+            recipient = try fields.required("recipientDid")
+            content = try fields.text("content", sizeMax: contentSizeMax)
+            let given = try fields.optionalText("subject", sizeMax: MailHeaderText.sizeMax)
+            subject = given.flatMap { MailHeaderText($0) }
+            guard given == nil || subject != nil else { throw fields.wrong("subject", "must be one line of text") }
+            sender = try fields.required("senderDid")
+            comment = try fields.optionalText("comment", sizeMax: AccountStore.noteSizeMax)
+        }
+    }
+
+    struct Output: XRPCOutput {
+        func write(to writer: inout JSONWriter) {
+            writer.beginObject()
+            writer.field("sent", true)
+            writer.endObject()
+        }
+    }
+
+    static func run(_ call: Call<Self>) throws -> Output {
+        let (app, input) = (call.app, call.input)
+        guard app.settings.sendsMail else {
+            throw Failure(
+                .unsupported, Failure.notImplemented.code,
+                "No mail is sent from here: \(Settings.smtpURL.key) is not set")
+        }
+        // In the reference's words.
+        guard let account = try app.accounts.find(input.recipient) else {
+            throw Failure.invalidRequest("Recipient not found")
+        }
+        try app.administration.sendMail(
+            input.content, subject: input.subject, to: account, from: input.sender, comment: input.comment,
+            by: call.caller.actor)
         return Output()
     }
 }

@@ -98,6 +98,8 @@ public struct XRPCSettings: Sendable {
     public var contactEmail: Bytes?
     /// The password of `admin` in Basic credentials; without one the administrator's methods are closed.
     public var adminPassword: Secret?
+    /// Whether there is a mail server: codes wait for one, messages are refused without.
+    public var sendsMail = false
     /// The moderation service whose tokens the moderators' methods take.
     public var moderationDID: DID?
 

@@ -34,7 +34,7 @@ struct RequestEmailConfirmation: Method {
     static let scope = OAuthRule.account(.email, .manage)
 
     static func charges(_ call: Call<Self>) -> [Charge] {
-        [Charge(RateLimit.requestEmailConfirmation, key: call.caller.did.bytes)]
+        Charge.mail(RateLimit.requestEmailConfirmation, to: call.caller.account)
     }
 
     static func run(_ call: Call<Self>) throws -> NoOutput {
@@ -119,7 +119,7 @@ struct UpdateEmail: Method {
 }
 
 /// `com.atproto.server.requestPasswordReset`: mails a code to whoever has the address. The answer is the same when
-/// nobody has it (the reference's tells who has an account).
+/// nobody has it (the reference's tells who has an account), and so is the refusal when it was asked for too often.
 struct RequestPasswordReset: Method {
     static let nsid: Bytes = "com.atproto.server.requestPasswordReset"
     static let kind = MethodKind.procedure
@@ -137,6 +137,10 @@ struct RequestPasswordReset: Method {
     }
 
     static func run(_ call: Call<Self>) throws -> NoOutput {
+        // By the address as well, or a mailbox could be filled from many peers; whether anybody has it or not, or the
+        // refusal would tell. Not among `charges`: what is left of it would tell how many others have asked.
+        _ = try call.app.limits.charge(
+            [Charge.mailbox(RateLimit.passwordResetMailbox, call.input.email)], now: call.app.clock.now())
         try call.app.mail.sendPasswordReset(to: call.input.email)
         return NoOutput()
     }
@@ -177,7 +181,7 @@ struct RequestAccountDelete: Method {
     static let scope = OAuthRule.refused
 
     static func charges(_ call: Call<Self>) -> [Charge] {
-        [Charge(RateLimit.requestAccountDelete, key: call.caller.did.bytes)]
+        Charge.mail(RateLimit.requestAccountDelete, to: call.caller.account)
     }
 
     static func run(_ call: Call<Self>) throws -> NoOutput {

@@ -1,4 +1,7 @@
+internal import ATProto
+internal import Accounts
 public import Base
+internal import Crypto
 public import Web
 
 /// The figures of the reference (specs/pds.md §2.4), so that clients that pace themselves keep working.
@@ -36,6 +39,16 @@ extension RateLimit {
         RateLimit("requestPasswordReset-hour", points: 15, seconds: 3_600),
         RateLimit("requestPasswordReset-day", points: 50, seconds: 86_400),
     ]
+    /// The same for one address, whoever asks from wherever. As many as of other mails: what a person needs. Strangers
+    /// may use them up; each has then brought its owner a code that works.
+    static let passwordResetMailbox = mailed("passwordResetMailbox-hour", "passwordResetMailbox-day")
+    /// Mail to an address that nobody has confirmed, of all kinds and by all accounts that had it one after the other:
+    /// whoever makes accounts could have any mailbox filled. Not shared with password resets, which strangers may use
+    /// up.
+    static let unconfirmedMailbox = [
+        RateLimit("unconfirmedMailbox-hour", points: 10, seconds: 3_600),
+        RateLimit("unconfirmedMailbox-day", points: 30, seconds: 86_400),
+    ]
     static let resetPassword = [RateLimit("resetPassword-5min", points: 50, seconds: 300)]
     static let deleteAccount = [RateLimit("deleteAccount-5min", points: 50, seconds: 300)]
     /// As many guesses at one account's password as signing in allows from one address, from all addresses.
@@ -64,6 +77,20 @@ extension RateLimit {
 
 extension Charge {
     static func resolve(_ peer: Bytes) -> Charge { Charge(RateLimit.resolve, key: peer) }
+
+    /// A mail to the address `email`, whether anybody here has it or not.
+    static func mailbox(_ limits: [RateLimit], _ email: Bytes) -> Charge {
+        // An address of a stranger's wish may be of any length, and what is kept of it for a day need not be one.
+        Charge(limits, key: Bytes(Hex.encode(SHA256.hash(email.lowercasedASCII).bytes.prefix(16))))
+    }
+
+    /// A mail that an account asks for, to its own address: by the account, and while it is not confirmed that the
+    /// address is theirs, by the address.
+    static func mail(_ limits: [RateLimit], to account: Account) -> [Charge] {
+        let own = Charge(limits, key: account.did.bytes)
+        guard account.emailConfirmedAt == nil, let email = account.email else { return [own] }
+        return [own, mailbox(RateLimit.unconfirmedMailbox, email)]
+    }
 
     /// Repository writes of one account: create 3, put or update 2, delete 1 (specs/pds.md §2.4).
     public static func repoWrites(_ did: Bytes, cost: Int) -> Charge {

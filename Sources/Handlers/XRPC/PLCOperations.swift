@@ -21,7 +21,7 @@ struct RequestPlcOperationSignature: Method {
     static let scope = OAuthRule.identity(.everything)
 
     static func charges(_ call: Call<Self>) -> [Charge] {
-        [Charge(RateLimit.requestPlcOperationSignature, key: call.caller.did.bytes)]
+        Charge.mail(RateLimit.requestPlcOperationSignature, to: call.caller.account)
     }
 
     static func run(_ call: Call<Self>) throws -> NoOutput {

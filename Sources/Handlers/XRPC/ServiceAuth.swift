@@ -156,7 +156,7 @@ struct GetServiceAuth: Method {
     private static let protected: Set<Bytes> = [
         UpdateHandle.nsid, ActivateAccount.nsid, CreateAppPassword.nsid, DeactivateAccount.nsid,
         GetAccountInviteCodes.nsid, GetSession.nsid, ListAppPasswords.nsid, RevokeAppPassword.nsid,
-        "com.atproto.admin.sendEmail", RequestPlcOperationSignature.nsid, SignPlcOperation.nsid, ConfirmEmail.nsid,
+        SendEmail.nsid, RequestPlcOperationSignature.nsid, SignPlcOperation.nsid, ConfirmEmail.nsid,
         RequestAccountDelete.nsid, RequestEmailConfirmation.nsid, RequestEmailUpdate.nsid, UpdateEmail.nsid,
     ]
     private static let protectedNames = Set(protected.map(\.lowercasedASCII))

@@ -16,7 +16,9 @@ public struct HomeResponder: Sendable {
     }
 
     public func respond(to request: Request) -> Response {
-        if request.path.starts(with: XRPCResponder.prefix) { return xrpc.respond(to: request) }
+        if request.path.starts(with: XRPCResponder.prefix) {
+            return isOfAHandle(request.host) ? xrpc.misdirected : xrpc.respond(to: request)
+        }
         guard request.method == .get || request.method == .head else {
             var response = Self.text(405, "Method not allowed")
             response.append("Allow", "GET, HEAD")
@@ -39,9 +41,24 @@ public struct HomeResponder: Sendable {
         case "/robots.txt": Self.text(200, Self.robots)
         case "/.well-known/atproto-did": try handle(request)
         case "/.well-known/did.json": try document(request)
-        case "/tls-check": try tlsCheck(request)
+        case "/tls-check" where !isOfAHandle(request.host): try tlsCheck(request)
         default: Self.text(404, "Not found")
         }
+    }
+
+    /// Whether a host belongs to whoever has, or may get, it as a handle: the service itself is not to be had there, or
+    /// what one of its pages may do a page of theirs could.
+    private func isOfAHandle(_ host: Bytes) -> Bool {
+        guard let name = Handle(host), app.handlePolicy.domain(of: name) != nil else { return false }
+        return app.settings.serviceDID.bytes != "did:web:" + name.bytes
+            && !Self.isHost(host, of: app.life.settings.publicURL)
+    }
+
+    /// Whether `url`, of the settings, is at `host`.
+    private static func isHost(_ host: Bytes, of url: Bytes) -> Bool {
+        guard let slash = url.position(of: 0x2F) else { return false }
+        let authority = url.from(slash + 2)
+        return authority.upTo(authority.firstIndex { $0 == 0x3A || $0 == 0x2F } ?? authority.count) == host
     }
 
     /// The DID of the account whose handle is the host that was asked (specs/handle, HTTPS well-known).

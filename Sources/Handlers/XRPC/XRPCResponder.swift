@@ -1,5 +1,6 @@
 internal import ATProto
 internal import Base
+internal import Hosting
 public import Web
 
 /// `/xrpc/<nsid>`: finds the method, checks the caller, decodes, charges, runs, encodes. What no method here answers is
@@ -47,6 +48,8 @@ public struct XRPCResponder: Sendable {
             }
         } catch {
             response = self.response(for: error, request: request, method: name)
+            // It brings the state of the budget that is spent, which need not be the tightest of those that were paid.
+            if error is BudgetExceeded { report = nil }
         }
         if route?.isPrivate ?? isForwarded {
             response.append("Cache-Control", "private")
@@ -113,6 +116,14 @@ public struct XRPCResponder: Sendable {
     }
 
     // MARK: Answers of its own
+
+    /// For a host where the service is not (RFC 9110 §15.5.20).
+    var misdirected: Response {
+        let failure = Failure(
+            .misdirected, "MisdirectedRequest",
+            "This is the host of a handle. The service is at \(app.life.settings.publicURL)")
+        return shared(Self.json(failure.xrpcStatus, Self.body(failure)))
+    }
 
     /// CORS (Fetch standard §3.2): any origin, the headers that were asked for, a day.
     private static func preflight(_ request: Request) -> Response {

@@ -88,7 +88,7 @@ public struct Service: Sendable {
                 rotationKey: serviceKeys.rotation),
             clock: clock, entropy: entropy, log: log)
         adminLog = AdminLog(database: database, clock: clock)
-        administration = Administration(life: life, log: adminLog)
+        administration = Administration(life: life, mail: mail, log: adminLog)
         let client = Outbound.client(settings)
         reports = ReportDesk(
             reports: ReportStore(database: database, clock: clock), keys: keys, resolver: resolver,

@@ -33,6 +33,7 @@ public struct XRPCService: Sendable {
         surface.blobInternalPath = Self.blobInternalPath
         surface.moderationDID = settings[Settings.moderationDID].flatMap { DID($0) }
         surface.archiveInternalPath = Self.archiveInternalPath
+        surface.sendsMail = settings[Settings.smtpURL] != nil
         let app = XRPCApp(
             settings: surface,
             clock: service.clock, entropy: service.entropy, log: log,
@@ -48,7 +49,7 @@ public struct XRPCService: Sendable {
             administration: service.administration, reports: service.reports, lexicons: service.lexicons,
             lexiconUpdates: service.lexiconUpdates)
         metrics.register { [metrics = app.upstream.metrics] in metrics.write(to: &$0) }
-        if settings[Settings.smtpURL] == nil {
+        if !surface.sendsMail {
             log.warning(
                 "mail.off",
                 [

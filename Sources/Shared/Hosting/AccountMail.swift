@@ -71,6 +71,18 @@ public struct AccountMail: Sendable {
         return (token, try queue.prepare(text, kind: Bytes(purpose.rawValue), account: did, to: address))
     }
 
+    // MARK: Messages
+
+    /// What somebody wrote to an account, ready for `MailQueue.add`. Throws `noEmail` when the account has no address.
+    func message(_ content: Bytes, subject: MailHeaderText, to account: Account) throws -> MailQueue.Prepared {
+        guard let email = account.email.flatMap({ MailAddress($0) }) else { throw HostingError.noEmail }
+        return try queue.prepare(
+            .message(subject, content), kind: MailQueue.message, account: account.did, to: email)
+    }
+
+    /// The subject of a message that has none of its own.
+    var subject: MailHeaderText? { MailHeaderText("A message from the moderators of " + host) }
+
     /// What a mail's hand-over means for the code in it: its minutes begin now. For `MailDelivery`.
     public static func wasSent(_ mail: ClaimedMail, at now: Timestamp, in writer: any Writer) throws {
         guard let account = mail.account, let purpose = TokenPurpose(rawValue: mail.kind.description) else { return }

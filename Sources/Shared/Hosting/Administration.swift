@@ -3,6 +3,7 @@ public import Accounts
 public import Base
 public import Crypto
 internal import Identity
+internal import Mail
 public import Moderation
 internal import Repos
 internal import Storage
@@ -11,11 +12,13 @@ internal import Storage
 /// transaction.
 public struct Administration: Sendable {
     private let life: AccountLife
+    private let mail: AccountMail
     private let log: AdminLog
     private let takedowns: TakedownStore
 
-    public init(life: AccountLife, log: AdminLog) {
+    public init(life: AccountLife, mail: AccountMail, log: AdminLog) {
         self.life = life
+        self.mail = mail
         self.log = log
         takedowns = TakedownStore(database: life.stores.database)
     }
@@ -90,6 +93,24 @@ public struct Administration: Sendable {
         try stores.database.write { writer in
             try ReportStore.close(id, by: actor, note: note, now: life.clock.now(), in: writer)
             try log.note(.closeReport, "report " + Bytes(String(id)), by: actor, detail: note, in: writer)
+        }
+    }
+
+    /// Queues a mail to an account, whatever its state. `sender` is who wrote it, by the DID that the actor names, and
+    /// `comment` is for the log alone. Throws `AccountError.notFound` and `HostingError.noEmail`.
+    public func sendMail(
+        _ content: Bytes, subject: MailHeaderText? = nil, to account: Account, from sender: DID, comment: Bytes? = nil,
+        by actor: Actor
+    ) throws {
+        // A host makes a line of text.
+        guard let subject = subject ?? mail.subject else { throw HostingError.noEmail }
+        let message = try mail.message(content, subject: subject, to: account)
+        let detail = sender.bytes + ": " + subject.bytes + (comment.map { " (" + $0 + ")" } ?? "")
+        try stores.database.write { writer in
+            // What is deleted meanwhile must not be written to: its mail went with it.
+            guard try AccountStore.find(account.did, in: writer) != nil else { throw AccountError.notFound }
+            try MailQueue.add(message, now: life.clock.now(), in: writer)
+            try log.note(.sendMail, account.did.bytes, by: actor, detail: detail, in: writer)
         }
     }
 

@@ -15,7 +15,7 @@ public enum HostingError: Error, Equatable, Sendable {
     case unknownKey
     /// The DID document does not say that the account is here.
     case notPointedHere(Mismatch)
-    /// There is no address to mail a code to.
+    /// There is no address to mail to.
     case noEmail
     /// The address is not the account's.
     case otherEmail

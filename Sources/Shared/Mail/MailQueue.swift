@@ -60,6 +60,8 @@ public struct MailQueue: Sendable {
     public static let keepSeconds: Int64 = 604_800
     /// The most rows that one `trim` drops.
     public static let trimCountMax = 1_000
+    /// The kind of a mail that somebody wrote: each is of its own, and no later one takes its place.
+    public static let message: Bytes = "message"
     static let errorSizeMax = 500
     private static let idSize = 15
 
@@ -94,7 +96,7 @@ public struct MailQueue: Sendable {
     }
 
     /// Queues it, in the transaction of what it tells. A mail of the same kind to the same account that still waits is
-    /// dropped: what it says no longer holds.
+    /// dropped: what it says no longer holds. A `message` stays.
     public static func add(_ mail: Prepared, now: Timestamp, in writer: any Writer) throws {
         try put(mail, state: .queued, now: now, in: writer)
     }
@@ -108,7 +110,7 @@ public struct MailQueue: Sendable {
     }
 
     private static func put(_ mail: Prepared, state: MailState, now: Timestamp, in writer: any Writer) throws {
-        if let account = mail.account { try drop(mail.kind, of: account, in: writer) }
+        if let account = mail.account, mail.kind != message { try drop(mail.kind, of: account, in: writer) }
         try writer.run(
             """
             INSERT INTO mail (id, kind, did, recipient, subject, content, created_at, state, next_at,
@@ -207,7 +209,7 @@ public struct MailQueue: Sendable {
                     last_error = \(SQL.Value.text(reason.upTo(Self.errorSizeMax)))
                 WHERE id = \(SQL.Value.text(mail.id)) AND lease = \(SQL.Value.text(mail.lease))
                 """)
-            guard changed == 1, let account = mail.account else { return }
+            guard changed == 1, let account = mail.account, mail.kind != Self.message else { return }
             try writer.run(
                 """
                 DELETE FROM mail WHERE id = \(SQL.Value.text(mail.id)) AND EXISTS (

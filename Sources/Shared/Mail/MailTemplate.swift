@@ -80,6 +80,23 @@ public struct MailText: Sendable, Equatable {
     /// nil when `subject` is no line of text.
     public init?(subject: Bytes, text: Bytes, html: Bytes) {
         guard let subject = MailHeaderText(subject) else { return nil }
+        self.init(subject: subject, text: text, html: html)
+    }
+
+    /// What an administrator or a moderator writes to an account: `content` is markup, as moderation services send it,
+    /// or plain text.
+    public static func message(_ subject: MailHeaderText, _ content: Bytes) -> MailText {
+        if PlainText.isMarkup(content) {
+            return MailText(subject: subject, text: PlainText.of(content), html: content)
+        }
+        var html = HTML()
+        html.raw("<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><body style=\"font-family:sans-serif\">")
+        html.element("p", ["style": "white-space:pre-wrap"]) { $0.text(content) }
+        html.raw("</body></html>\n")
+        return MailText(subject: subject, text: content + "\n", html: Bytes(html.bytes))
+    }
+
+    private init(subject: MailHeaderText, text: Bytes, html: Bytes) {
         self.subject = subject
         self.text = text
         self.html = html

@@ -31,6 +31,8 @@ public enum AdminAct: String, Sendable, CaseIterable {
     case createInvites = "create-invites", disableInvites = "disable-invites"
     case forbidInvites = "forbid-invites", allowInvites = "allow-invites"
     case reserveHandle = "reserve-handle", closeReport = "close-report"
+    /// A message by mail; the detail is who wrote it, its subject, and the comment that only the log has.
+    case sendMail = "send-mail"
     /// A code by mail was read out of the database; the detail is its purpose.
     case showCode = "show-code"
 }
