@@ -325,6 +325,34 @@ import Web
         #expect(try world.crawlers.list().first?.isRequested == true)
     }
 
+    /// J018: overrides of direction, what can't be seen, and marks by the thousand: kept as they came, and shut in.
+    @Test(arguments: Engine.all) func whatPeopleWroteStaysInItsBox(_ engine: Engine) throws {
+        let world = try World(engine)
+        let cookie = ("cookie", try world.signIn())
+        let (alice, bob) = (try world.makeAccount("alice"), try world.makeAccount("bob"))
+        let rows: [(name: String, text: String)] = [
+            ("right to left", "\u{202E}exe.gpj"), ("an isolate that is never closed", "\u{2067}abc"),
+            ("zero width", "pay\u{200B}pal\u{FEFF}"), ("10,000 marks", "a" + String(repeating: "\u{301}", count: 9_900)),
+            ("20,000 letters", String(repeating: "w", count: ReportStore.reasonSizeMax)),
+        ]
+        for row in rows {
+            _ = try world.reports.create(
+                NewReport(
+                    subject: .account(alice), reasonType: "com.atproto.moderation.defs#reasonSpam",
+                    reason: Bytes(row.text), reportedBy: bob))
+        }
+        let page = try world.ask(.get, "/admin/reports", [cookie]).body
+        let kept = try world.reports.list(.open, before: nil, limit: 10).reversed().map(\.reason)
+        for (row, reason) in zip(rows, kept) {
+            #expect(reason == Bytes(row.text), "\(row.name)")
+            let box = "<div class=\"said\" tabindex=\"0\"><bdi>\(row.text)</bdi></div>"
+            // By bytes: what looks the same is not the same.
+            #expect(Array(page.utf8).contains(Array(box.utf8)), "\(row.name)")
+        }
+        let style = try world.ask(.get, "/admin/style.css").body
+        #expect(style.contains(".said { max-height: 12rem; max-width: 40rem; overflow: auto;"))
+    }
+
     @Test func whatPeopleWroteIsText() throws {
         let world = try World(.sqlite)
         let cookie = ("cookie", try world.signIn())

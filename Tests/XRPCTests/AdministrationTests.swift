@@ -90,6 +90,11 @@ import XRPCHandlers
             ("no method", try service.token { $0["lxm"] = nil }, "BadJwtLexiconMethod"),
             ("for another server", try service.token { $0["aud"] = "did:web:other.test" }, "BadJwtAudience"),
             ("expired", try service.token { $0["exp"] = .integer(World.start.seconds) }, "JwtExpired"),
+            ("an hour", try service.token { $0["exp"] = .integer(World.start.seconds + 3_600) }, "200"),
+            ("an hour and a slow clock", try service.token { $0["exp"] = .integer(World.start.seconds + 3_660) }, "200"),
+            ("O033 a second more", try service.token { $0["exp"] = .integer(World.start.seconds + 3_661) }, "BadJwt"),
+            ("O033 until tomorrow", try service.token { $0["exp"] = .integer(World.start.seconds + 86_400) }, "BadJwt"),
+            ("O033 for ever", try service.token { $0["exp"] = .integer(.max) }, "BadJwt"),
             (
                 "of an account here", try service.token(own) { $0["iss"] = .text(alice.did.bytes) }, "UntrustedIss"
             ),
