@@ -187,6 +187,11 @@ import Web
         #expect(try handles("?q=bob%40example") == ["bob"])
         #expect(try handles("?q=did:web:b") == ["bob"])
         #expect(try handles("?q=%25") == [], "no pattern")
+        try world.test.execute("UPDATE repo SET record_bytes = 2000, blob_bytes = 48 WHERE did LIKE '%alice%'")
+        let sizes = try world.ask(.get, "/admin/accounts", [cookie]).body.matches(
+            of: #/<td class="number">([^<]*)</#
+        ).map { String($0.1) }
+        #expect(sizes == ["0 B", "2.0 KiB", "0 B"])
         #expect(try handles("?state=takendown") == [])
         #expect(try handles("?after=did:web:alice.home.test") == ["bob"])
 
@@ -332,7 +337,8 @@ import Web
         let (alice, bob) = (try world.makeAccount("alice"), try world.makeAccount("bob"))
         let rows: [(name: String, text: String)] = [
             ("right to left", "\u{202E}exe.gpj"), ("an isolate that is never closed", "\u{2067}abc"),
-            ("zero width", "pay\u{200B}pal\u{FEFF}"), ("10,000 marks", "a" + String(repeating: "\u{301}", count: 9_900)),
+            ("zero width", "pay\u{200B}pal\u{FEFF}"),
+            ("10,000 marks", "a" + String(repeating: "\u{301}", count: 9_900)),
             ("20,000 letters", String(repeating: "w", count: ReportStore.reasonSizeMax)),
         ]
         for row in rows {

@@ -230,7 +230,9 @@ import Testing
             let path = directory.path + "/a.db"
             let database = try SQLite(path: path)
             try database.execute("CREATE TABLE t (a INTEGER PRIMARY KEY) STRICT")
-            func count() throws -> Int? { try database.read { try $0.first("SELECT count(*) FROM t") { try $0.integer(0) } } }
+            func count() throws -> Int? {
+                try database.read { try $0.first("SELECT count(*) FROM t") { try $0.integer(0) } }
+            }
             var limit = rlimit(rlim_cur: 256, rlim_max: 256)
             setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
             var taken: [Int32] = []

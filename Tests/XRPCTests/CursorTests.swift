@@ -18,7 +18,8 @@ import Web
 
     static let cursors: [String] = [
         "", "x", "-1", "0", "1", "00", "1.5", "1e9", "9223372036854775807", "9223372036854775808",
-        "-9223372036854775809", "99999999999999999999999999", "did:web:bob.home.test", "did:web:", "at://x", "..", "a/b",
+        "-9223372036854775809", "99999999999999999999999999", "did:web:bob.home.test", "did:web:", "at://x", "..",
+        "a/b",
         "3jzfcijpj2z2a", "zzzzzzzzzzzzz", "bafy", FieldsTests.cidText, "'", "' OR 1=1 --", "%", "_", "*", "\\",
         "2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z::bafy", "::", "1::2", "\u{0}", "a\u{0}b", "\u{301}", "\u{10FFFF}",
         "\n", String(repeating: "a", count: 10_000),

@@ -6,8 +6,9 @@ enum Tool {
     static let commands: [Command] = [
         .up, .check, .doctor, .accountCreate, .accountList, .accountInfo, .accountSuspend, .accountUnsuspend,
         .accountTakedown, .accountDelete, .accountResetPassword, .accountRotateKey, .accountSetEmail,
-        .accountSetHandle, .inviteList, .inviteDisable, .invite, .mailTest, .mailQueue, .mailRetry, .takedownAccount,
-        .takedownRecord, .takedownBlob, .reportList, .reportShow, .reportClose, .audit, .blobsCheck, .blobsRestore,
+        .accountSetHandle, .plcShow, .plcRepair, .inviteList, .inviteDisable, .invite, .mailTest, .mailQueue,
+        .mailRetry, .takedownAccount, .takedownRecord, .takedownBlob, .reportList, .reportShow, .reportClose, .audit,
+        .blobsCheck, .blobsRestore,
         .crawlersNotify, .crawlers, .sequenceRaise, .sequence, .restoreFinish, .settings, .migrate, .version,
     ]
 
