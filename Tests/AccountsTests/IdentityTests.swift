@@ -242,6 +242,70 @@ import Testing
         #expect(throws: IdentityError.notFound(did)) { try resolver.document(of: did) }
     }
 
+    struct Ill: Sendable, CustomTestStringConvertible {
+        let testDescription: String
+        let status: Int
+        let body: Bytes
+        /// For its document, for its newest operation, and for one that is submitted.
+        let document: IdentityError
+        let last: IdentityError
+        var submit: IdentityError?
+    }
+
+    static let plc = DIDDocumentTests.did
+
+    /// E008: a directory that answers wrongly. (One that hangs or is away: `documentsAge`, `theDeadlineIsForAllAttempts`.)
+    @Test(arguments: [
+        Ill(
+            testDescription: "500", status: 500, body: "oops", document: .unreachable,
+            last: .directoryRefused(status: 500), submit: .directoryRefused(status: 500)),
+        Ill(
+            testDescription: "503 with JSON", status: 503, body: "{}", document: .unreachable,
+            last: .directoryRefused(status: 503), submit: .directoryRefused(status: 503)),
+        Ill(
+            testDescription: "429", status: 429, body: "", document: .unreachable, last: .directoryRefused(status: 429),
+            submit: .directoryRefused(status: 429)),
+        Ill(
+            testDescription: "302", status: 302, body: "", document: .unreachable, last: .directoryRefused(status: 302),
+            submit: .directoryRefused(status: 302)),
+        Ill(
+            testDescription: "a page", status: 200, body: "<html>", document: .invalidDocument(.notJSON),
+            last: .invalidDocument(.notJSON)),
+        Ill(
+            testDescription: "nothing", status: 200, body: "", document: .invalidDocument(.notJSON),
+            last: .invalidDocument(.notJSON)),
+        Ill(
+            testDescription: "a list", status: 200, body: "[]", document: .invalidDocument(.notJSON),
+            last: .invalidDocument(.notJSON)),
+        Ill(
+            testDescription: "half of it", status: 200, body: "{\"id\":", document: .invalidDocument(.notJSON),
+            last: .invalidDocument(.notJSON)),
+        Ill(
+            testDescription: "gone", status: 410, body: "", document: .notFound(plc), last: .tombstoned(plc),
+            submit: .directoryRefused(status: 410)),
+    ])
+    func aDirectoryThatIsIll(_ row: Ill) throws {
+        let network = IdentityNetwork(
+            send: { _ in IdentityNetwork.Answer(status: row.status, body: row.body) }, lookUp: { _ in [] })
+        let directory = PLCDirectory(url: "https://plc.test", network: network)
+        let test = try Engine.sqlite.migrated()
+        let resolver = Resolver(
+            database: test, directory: directory, network: network, clock: Clock { Timestamp(seconds: 1_000_000) })
+        #expect(throws: row.document) { _ = try resolver.document(of: Self.plc) }
+        #expect(try resolver.cachedJSON(of: Self.plc) == nil, "what is wrong is not kept")
+        #expect(throws: row.last) { _ = try directory.last(of: Self.plc) }
+        let key = try SigningKey(algorithm: .k256, secret: Secret([UInt8](repeating: 5, count: 32)))
+        let operation = try PLCOperation(
+            rotationKeys: [key.publicKey], signingKey: key.publicKey, handle: Handle("alice.home.test")!,
+            pds: "https://home.test"
+        ).signed(by: key)
+        if let submit = row.submit {
+            #expect(throws: submit) { try directory.submit(operation, for: Self.plc) }
+        } else {
+            #expect(throws: Never.self) { try directory.submit(operation, for: Self.plc) }
+        }
+    }
+
     @Test(
         arguments: [
             ("did:web:example.com", "https://example.com/.well-known/did.json"),

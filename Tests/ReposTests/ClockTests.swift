@@ -24,7 +24,8 @@ import Testing
 
     static let rows: [Row] = [
         Row("a year back", [0, -year, -year, -year + 1]), Row("it stands still", [0, 0, 0, 0, 0]),
-        Row("a second back, again and again", [0, -1, -2, -3, -4]), Row("a year ahead, and home again", [0, year, 1, 2]),
+        Row("a second back, again and again", [0, -1, -2, -3, -4]),
+        Row("a year ahead, and home again", [0, year, 1, 2]),
         Row("ten years ahead, then ten back", [0, 10 * year, -10 * year, 0]),
         Row("before 1970", [0, -2_000_000_000, -2_000_000_001]),
         Row("2038", [2_147_483_647 - 1_800_000_000, 2_147_483_648 - 1_800_000_000]),

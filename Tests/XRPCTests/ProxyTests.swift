@@ -360,6 +360,7 @@ import XRPCHandlers
         home.world.app.upstream.metrics.write(to: &text)
         let lines = String(decoding: text.bytes, as: UTF8.self).split(separator: "\n")
         #expect(lines.contains(#"skystead_upstream_calls_total{outcome="\#(row.outcome)"} 1"#), "\(lines)")
+        #expect(lines.contains("skystead_upstream_duration_seconds_count 1"))
     }
 
     @Test func aBodyThatBreaksOffIsNoWholeBody() throws {
