@@ -393,6 +393,7 @@ import XRPCHandlers
         let second = try home.call(.get, "app.bsky.feed.getPosts")
         #expect(second.status == 503)
         #expect(second.error == "NotEnoughResources")
+        #expect(second.headers["retry-after"] == "1")
         #expect(try home.call(.get, "com.atproto.server.getSession").status == 200)
         held = nil
         #expect(try home.call(.get, "app.bsky.feed.getPosts").status == 200)
