@@ -24,12 +24,11 @@ import Testing
         #expect(try home.blobs.find(blob.cid, of: Home.alice) == nil, "not served before a record names it")
 
         try home.repos.apply([Self.write("com.example.thing/a", blob)], to: Home.alice)
-        let entry = BlobStore.Entry(cid: blob.cid, mimeType: "image/png", size: 11)
-        #expect(try home.blobs.find(blob.cid, of: Home.alice) == entry)
+        let entry = try #require(try home.blobs.find(blob.cid, of: Home.alice))
+        #expect(entry.cid == blob.cid && entry.mimeType == "image/png" && entry.size == 11)
+        #expect(entry.file == entry.object.name && entry.place == .disk)
         #expect(try home.blobs.find(blob.cid, of: Home.bob) == nil)
-        var bytes: [UInt8] = []
-        #expect(try home.blobs.read(blob.cid) { bytes.append(contentsOf: $0) })
-        #expect(bytes == Self.png)
+        #expect(try home.bytes(blob.cid) == Self.png)
         #expect(try home.blobs.list(of: Home.alice, limit: 10) == [blob.cid])
         let rev = try home.repos.state(of: Home.alice).rev
         #expect(try home.blobs.list(of: Home.alice, since: rev, limit: 10) == [])
@@ -88,17 +87,26 @@ import Testing
         _ = try home.upload([UInt8]("shared".utf8), of: Home.bob, in: store)
         #expect(try store.purge() == 2)
         #expect(try store.purge() == 0)
-        #expect(try home.blobs.read(kept.cid) { _ in })
-        #expect(try home.blobs.read(shared.cid) { _ in }, "someone else has it still")
-        #expect(try !home.blobs.read(gone.cid) { _ in })
+        #expect(try home.isStored(kept.cid))
+        #expect(try home.isStored(shared.cid), "someone else has it still")
+        #expect(try home.isStored(gone.cid), "in the trash")
+        let end = try home.blobs(after: BlobStore.graceSeconds + BlobStore.trashSeconds + 2)
+        #expect(try end.emptyTrash() == 2)
+        #expect(home.files.count == 3, "nothing is removed in a transaction")
+        #expect(try end.sweep() == 1)
+        #expect(home.files.count == 2)
+        #expect(try end.sweep() == 0)
+        #expect(try !home.isStored(gone.cid) && home.isStored(shared.cid), "someone else has it still")
         // All blobs of a removed repository go at once, whatever their grace.
         _ = try home.upload([UInt8]("kept".utf8), of: Home.bob, in: store)
         let own = try home.upload([UInt8]("own".utf8), of: Home.alice)
         #expect(try !home.blobs.remove(of: Home.alice))
-        #expect(try !home.blobs.read(own.cid) { _ in })
-        #expect(try home.blobs.read(kept.cid) { _ in }, "someone else has it still")
+        #expect(try home.blobs.sweep() == 1)
+        #expect(try !home.isStored(own.cid))
+        #expect(try home.isStored(kept.cid), "someone else has it still")
         #expect(try !home.blobs.remove(of: Home.bob))
-        #expect(try !home.blobs.read(kept.cid) { _ in })
+        #expect(try home.blobs.sweep() == 2)
+        #expect(try !home.isStored(kept.cid) && home.files.isEmpty)
     }
 
     @Test func uploads() throws {
@@ -116,8 +124,7 @@ import Testing
         #expect(try home.upload([UInt8]("0123456789".utf8), of: Home.alice) == blob)
         let left = try FileManager.default.contentsOfDirectory(atPath: home.blobs.directory + "/tmp")
         #expect(left == [])
-        let path = home.blobs.directory + "/" + home.blobs.relativePath(blob.cid)
-        #expect(FileManager.default.contents(atPath: path) == Data("0123456789".utf8))
+        #expect(FileManager.default.contents(atPath: try home.file(blob.cid)) == Data("0123456789".utf8))
     }
 
     @Test(arguments: Engine.all) func missing(_ engine: Engine) throws {

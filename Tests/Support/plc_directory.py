@@ -570,18 +570,19 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port, directory):
-        super().__init__(("127.0.0.1", port), Handler)
+    def __init__(self, address, port, directory):
+        super().__init__((address, port), Handler)
         self.directory = directory
 
 
 def main():
     parser = argparse.ArgumentParser(description="A PLC directory for tests.")
-    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1; 0 for a free one")
+    parser.add_argument("--port", type=int, required=True, help="TCP port; 0 for a free one")
+    parser.add_argument("--address", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--database", default=":memory:", help="SQLite file (default: in memory)")
     options = parser.parse_args()
-    server = Server(options.port, Directory(options.database))
-    print(f"plc_directory ready http://127.0.0.1:{server.server_address[1]}", flush=True)
+    server = Server(options.address, options.port, Directory(options.database))
+    print(f"plc_directory ready http://{options.address}:{server.server_address[1]}", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

@@ -47,16 +47,29 @@ def postgres(statement):
     return url
 
 
+def start_plc(address="127.0.0.1"):
+    """The double of the PLC directory on a free port: its process and URL."""
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "Tests/Support/plc_directory.py", "--port", "0", "--address", address],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    return process, process.stdout.readline().split()[-1].replace("127.0.0.1", "localhost")
+
+
 class Stack:
     """One running service on data of its own. `web` is nginx, caddy or None, `database` sqlite or postgres.
 
-    `private_hosts` are further `host:port`s of this machine that it may ask.
+    `private_hosts` are further `host:port`s of this machine that it may ask. As one of several machines it is given
+    what they share: `database_url`, `plc_url`, and `prefix`, the command that puts a process on its machine.
     """
 
     handle_domain = ".test"
 
     def __init__(
-        self, web="nginx", database="sqlite", directory=None, port=None, settings=None, private_hosts=()
+        self, web="nginx", database="sqlite", directory=None, port=None, settings=None, private_hosts=(),
+        database_url=None, plc_url=None, prefix=(),
     ):
         self.web = web
         self.is_temporary = directory is None
@@ -65,18 +78,16 @@ class Stack:
         self.base_url = f"http://localhost:{self.port}"
         self.data_dir = self.directory / "data"
         # First, because it may raise: nothing runs yet that would be left behind.
-        self.database_name = database_url = None
+        self.database_name = None
+        self.prefix = list(prefix)
         if database == "postgres":
             self.database_name = f"sky_{os.getpid()}_{self.port}"
             url = postgres(f"CREATE DATABASE {self.database_name}")
             database_url = url.rsplit("/", 1)[0] + "/" + self.database_name
-        self.plc_process = subprocess.Popen(
-            [sys.executable, ROOT / "Tests/Support/plc_directory.py", "--port", "0"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.plc_url = self.plc_process.stdout.readline().split()[-1].replace("127.0.0.1", "localhost")
+        self.plc_process = None
+        if plc_url is None:
+            self.plc_process, plc_url = start_plc()
+        self.plc_url = plc_url
         self.environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "SKYSTEAD_SETTINGS_FILE": "",
@@ -107,7 +118,7 @@ class Stack:
 
     def start(self):
         """Starts it and returns when it says that it is up. Raises with its output when it does not come up."""
-        command = [PROGRAMS / "skystead", "up", "--conf", ROOT / "conf"]
+        command = [*self.prefix, PROGRAMS / "skystead", "up", "--conf", ROOT / "conf"]
         if self.web == "caddy":
             command.append("--caddy")
         if self.web is None:
@@ -148,7 +159,7 @@ class Stack:
     def tool(self, *arguments, check=True):
         """Runs the skystead tool with the settings of this stack. Returns what it prints."""
         done = subprocess.run(
-            [PROGRAMS / "skystead", *arguments], env=self.environment, capture_output=True, text=True
+            [*self.prefix, PROGRAMS / "skystead", *arguments], env=self.environment, capture_output=True, text=True
         )
         if check and done.returncode != 0:
             raise RuntimeError(f"skystead {arguments}: {done.stdout}{done.stderr}")

@@ -131,11 +131,27 @@ struct GetBlob: Method {
         guard let blob = try call.app.blobs.find(input.cid, of: input.did) else {
             throw Failure(.notFound, "BlobNotFound", "Blob not found")
         }
+        var response = headers(of: blob)
+        // The same bytes for ever.
+        if let tag = EntityTag(Bytes(blob.cid.text)) {
+            response.append("ETag", tag.value)
+            if Conditional.matchesNone(call.request.headers, tag) {
+                response.status = 304
+                return response
+            }
+        }
         if call.request.method != .head { call.app.blobs.bytesSent.add(blob.size) }
-        return response(blob, call.app)
+        if let prefix = call.app.settings.blobInternalPath, let file = blob.file,
+            let path = HeaderValue(prefix + file)
+        {
+            response.body = .file(internalPath: path)
+        } else {
+            try stream(blob, call, &response)
+        }
+        return response
     }
 
-    private static func response(_ blob: BlobStore.Entry, _ app: XRPCApp) -> Response {
+    private static func headers(of blob: BlobStore.Entry) -> Response {
         var response = Response(status: 200)
         // A type that is no header value can't have come in by an upload; it is served as plain bytes all the same.
         response.append("Content-Type", HeaderValue(blob.mimeType) ?? "application/octet-stream")
@@ -143,18 +159,30 @@ struct GetBlob: Method {
         response.append("Content-Security-Policy", "default-src 'none'; sandbox")
         let name = "attachment; filename=\"" + Bytes(blob.cid.text) + "\""
         if let disposition = HeaderValue(name) { response.append("Content-Disposition", disposition) }
-        if let prefix = app.settings.blobInternalPath,
-            let path = HeaderValue(prefix + Bytes(app.blobs.relativePath(blob.cid)))
-        {
-            response.body = .file(internalPath: path)
-            return response
-        }
-        response.append("Content-Length", HeaderValue(blob.size))
-        let (store, cid) = (app.blobs, blob.cid)
-        response.body = .stream { sink in
-            guard try store.read(cid, sink) else { throw RepoError.blobNotFound(cid) }
-        }
         return response
+    }
+
+    /// What no web server can send: opened before the head goes out, so that bytes that can't be had are an error and
+    /// no broken answer.
+    private static func stream(
+        _ blob: BlobStore.Entry, _ call: Call<Self>, _ response: inout Response
+    ) throws {
+        response.append("Accept-Ranges", "bytes")
+        let wanted = RangeRequest(call.request.headers, size: blob.size, tag: EntityTag(Bytes(blob.cid.text)))
+        if let range = wanted.contentRange(size: blob.size) { response.append("Content-Range", range) }
+        var part: Range<Int>?
+        switch wanted {
+        case .whole: break
+        case .unsatisfiable:
+            response.status = 416
+            return
+        case .part(let range):
+            response.status = 206
+            part = range
+        }
+        response.append("Content-Length", HeaderValue(part?.count ?? blob.size))
+        let content = call.request.method == .head ? nil : try call.app.blobs.open(blob, range: part)
+        response.body = .stream { sink in try content?.read(into: sink) }
     }
 }
 

@@ -29,14 +29,14 @@ public enum CollectWorker {
 
         let events = EventStore(database: database, clock: clock)
         let eventCount = try all { try events.trim(before: clock.now().adding(seconds: -window)) }
-        let blobs = try BlobStore(
-            database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax])
+        let blobs = try BlobParts.store(settings, paths, database, clock)
         let accounts = AccountRemoval(
             database: database, accounts: AccountStore(database: database),
             repos: repos(database, events, archive, clock), events: events, blobs: blobs)
         let removed = try accounts.collect(now: clock.now(), log: AdminLog(database: database, clock: clock))
         let blobCount = try all { try blobs.purge() }
         let trashCount = try all { try blobs.emptyTrash() }
+        while try blobs.sweep(.disk) > 0 {}
         let importCount = try all { try RepoImporter.collect(in: database, now: clock.now()) }
         let budgets = BudgetStore(database)
         let budgetCount = try all { try budgets.trim(now: clock.now()) }
@@ -54,6 +54,9 @@ public enum CollectWorker {
                 "imports": .integer(importCount), "budgets": .integer(budgetCount), "mails": .integer(mailCount),
                 "accounts": .integer(removed.deleted), "finished": .integer(removed.finished),
             ])
+        // After all that needs nobody else.
+        let objectCount = try all { try blobs.sweep() }
+        if objectCount > 0 { log.info("collect.objects", ["removed": .integer(objectCount)]) }
         let reports = ReportStore(database: database, clock: clock)
         guard try !reports.due(limit: 1).isEmpty else { return }
         let count = try Service(settings, log: log).reports.forwardDue(limit: reportsMax)

@@ -62,9 +62,7 @@ public struct Service: Sendable {
             archive: Self.archive(paths, clock), quota: quota,
             keys: { did, reader in try keys.key(of: did, in: reader) })
         records = RecordStore(database: database)
-        blobs = try BlobStore(
-            database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax],
-            quota: quota)
+        blobs = try BlobParts.store(settings, paths, database, clock)
         imports = try RepoImporter(
             repos: repos, directory: paths.imports, sizeMax: settings[Settings.importSizeMax])
 

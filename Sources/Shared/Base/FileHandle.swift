@@ -83,6 +83,13 @@ public final class FileHandle: Sendable {
         _ = csystem_start_writeback(descriptor, Int64(offset), Int64(count))
     }
 
+    /// The file's length in bytes.
+    public func size() throws(SystemError) -> Int {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw SystemError("fstat") }
+        return Int(status.st_size)
+    }
+
     /// Waits until all of the file is on the disk.
     public func sync() throws(SystemError) {
         guard fsync(descriptor) == 0 else { throw SystemError("fsync") }

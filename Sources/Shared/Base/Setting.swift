@@ -113,6 +113,17 @@ extension SettingKind where Value == Bytes? {
         }
     }
 
+    /// A bucket of S3 (its rules for names; an address has it as a part of the path).
+    static var bucket: SettingKind {
+        SettingKind("a bucket's name: 3 to 63 lower-case letters, digits, dots and hyphens") { bytes in
+            if bytes.isEmpty { return .some(nil) }
+            guard (3...63).contains(bytes.count), bytes.first?.isLowercaseOrDigit == true,
+                bytes.allSatisfy({ $0.isLowercaseOrDigit || $0 == 0x2D || $0 == 0x2E })
+            else { return nil }
+            return .some(bytes)
+        }
+    }
+
     static var did: SettingKind {
         SettingKind("a DID") { bytes in
             if bytes.isEmpty { return .some(nil) }
@@ -127,6 +138,13 @@ extension SettingKind where Value == Bytes {
     static var path: SettingKind {
         SettingKind("a path") { bytes in
             !bytes.isEmpty && bytes.text != nil && bytes.allSatisfy { $0 >= 0x20 && $0 != 0x7F } ? bytes : nil
+        }
+    }
+
+    /// A region of S3: what stands in a signature's scope.
+    static var region: SettingKind {
+        SettingKind("a region: lower-case letters, digits and hyphens") { bytes in
+            (1...64).contains(bytes.count) && bytes.allSatisfy({ $0.isLowercaseOrDigit || $0 == 0x2D }) ? bytes : nil
         }
     }
 
@@ -244,4 +262,8 @@ extension Bytes {
                 && label.allSatisfy { ($0 >= 0x61 && $0 <= 0x7A) || ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x2D }
         }
     }
+}
+
+extension UInt8 {
+    fileprivate var isLowercaseOrDigit: Bool { (0x61...0x7A).contains(self) || (0x30...0x39).contains(self) }
 }

@@ -133,6 +133,9 @@ public struct Settings: Sendable {
         needs(Self.s3Endpoint, Self.s3Bucket)
         needs(Self.s3Endpoint, Self.s3AccessKeyID)
         needs(Self.s3Endpoint, Self.s3SecretAccessKey)
+        if self[Self.blobPlace] == "s3", self[Self.s3Endpoint] == nil {
+            found.append("\(Self.blobPlace.key)=s3 needs \(Self.s3Endpoint.key)")
+        }
         if let url = self[Self.publicURL], url.starts(with: "http://"), self[Self.host] != "localhost" {
             found.append("SKYSTEAD_PUBLIC_URL must be https:// unless SKYSTEAD_HOST is localhost")
         }

@@ -188,17 +188,28 @@ extension Settings {
 
     // MARK: Object storage
 
+    public static let blobPlace = Setting(
+        "SKYSTEAD_BLOB_PLACE", .word(["disk", "s3"]), default: "disk",
+        help: """
+            Where the bytes of new blobs go: disk (blobs inside SKYSTEAD_DATA_DIR), or s3. Those that are there \
+            already stay where they are and are served, until `skystead blobs move`.
+            """)
     public static let s3Endpoint = Setting(
-        "SKYSTEAD_S3_ENDPOINT", .url(["https", "http"]), default: nil, reserved: true,
-        help: "S3-compatible storage for blobs. Without it: files.")
+        "SKYSTEAD_S3_ENDPOINT", .url(["https", "http"]), default: nil,
+        help: """
+            S3-compatible storage, such as https://s3.eu-central-1.amazonaws.com, without the bucket's name. Storage \
+            on a private address must be in SKYSTEAD_ALLOW_PRIVATE_HOSTS as host:port.
+            """)
     public static let s3Bucket = Setting(
-        "SKYSTEAD_S3_BUCKET", .text, default: nil, reserved: true, help: "Its bucket.")
+        "SKYSTEAD_S3_BUCKET", .bucket, default: nil,
+        help: "Its bucket, which nobody else may read. Keys begin with blobs/.")
     public static let s3Region = Setting(
-        "SKYSTEAD_S3_REGION", .text, default: nil, reserved: true, help: "Its region.")
+        "SKYSTEAD_S3_REGION", .region, default: "us-east-1", help: "Its region, which every request is signed for.")
     public static let s3AccessKeyID = Setting(
-        "SKYSTEAD_S3_ACCESS_KEY_ID", .text, default: nil, reserved: true, help: "Its access key.")
+        "SKYSTEAD_S3_ACCESS_KEY_ID", .text, default: nil,
+        help: "Its access key: it must be able to get, put, delete and list objects of the bucket.")
     public static let s3SecretAccessKey = Setting(
-        "SKYSTEAD_S3_SECRET_ACCESS_KEY", .secret, default: nil, secret: true, reserved: true, help: "Its secret key.")
+        "SKYSTEAD_S3_SECRET_ACCESS_KEY", .secret, default: nil, secret: true, help: "Its secret key.")
 
     // MARK: Processes
 
@@ -248,7 +259,7 @@ extension Settings {
                 mailFrom,
             ]
         ),
-        ("Object storage", [s3Endpoint, s3Bucket, s3Region, s3AccessKeyID, s3SecretAccessKey]),
+        ("Object storage", [blobPlace, s3Endpoint, s3Bucket, s3Region, s3AccessKeyID, s3SecretAccessKey]),
         (
             "Processes",
             [

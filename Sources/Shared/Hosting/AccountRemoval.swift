@@ -65,6 +65,8 @@ public struct AccountRemoval: Sendable {
         try events.removeAll(of: did)
         while try repos.removeRows(of: did) {}
         while try blobs.remove(of: did) {}
+        // What is in a bucket takes a request each: `collect` removes it.
+        while try blobs.sweep(.disk) > 0 {}
         try repos.finishRemoval(of: did)
     }
 

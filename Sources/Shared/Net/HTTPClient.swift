@@ -112,6 +112,8 @@ public final class HTTPClient: Sendable {
     ]
 
     private static func isSendable(_ request: HTTPRequest) -> Bool {
+        if request.upload != nil, request.method != .put || request.body != nil { return false }
+        if request.signature != nil, request.redirects != .refused { return false }
         guard request.deadlineMilliseconds > 0, request.headMilliseconds ?? 1 > 0, request.sizeMax >= 0,
             request.slowSeconds > 0
         else { return false }

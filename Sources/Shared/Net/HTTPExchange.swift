@@ -19,6 +19,9 @@ final class Exchange: GuardedConnection {
     /// The `Location`, when this response redirects and the request asks that redirects mean something.
     private(set) var redirect: Bytes?
 
+    /// What is left to send of a body that is a file.
+    var upload: UploadedFile?
+
     private var headerCount = 0
     private var headerSize = 0
     private var bodyCount = 0
@@ -173,17 +176,46 @@ final class Options: CurlOptions {
         case .put, .delete: set(CURLOPT_CUSTOMREQUEST, Bytes(request.method.rawValue))
         }
         if let body = request.body ?? (request.method == .post ? Bytes() : nil) { setBody(body) }
+        if let upload = request.upload { setUpload(upload) }
         set(CURLOPT_USERAGENT, configuration.userAgent)
-        // curl would add these of itself.
-        var lines: [Bytes] = ["Expect:"]
-        if !request.headers.contains(where: { $0.name.lowercasedASCII == "content-type" }) {
-            lines.append("Content-Type:")
+        var lines: [Bytes] = []
+        // curl would add these of itself. It signs lines like these as if they were sent (libcurl 7.88); a signed
+        // request has no body that would get the second, and its server can tell what it expects.
+        if request.signature == nil {
+            lines = ["Expect:"]
+            if !request.headers.contains(where: { $0.name.lowercasedASCII == "content-type" }) {
+                lines.append("Content-Type:")
+            }
         }
         for (name, value) in request.headers
         where exchange.isSameOrigin || !Self.credentials.contains(name.lowercasedASCII) {
             lines.append(value.isEmpty ? name + ";" : name + ": " + value)
         }
+        if let signature = request.signature { lines.append(setSignature(signature)) }
         set(CURLOPT_HTTPHEADER, lines)
+    }
+
+    /// Returns the field that says what was signed of the body.
+    private func setSignature(_ signature: AWSSignature) -> Bytes {
+        set(CURLOPT_AWS_SIGV4, "aws:amz:" + signature.region + ":" + signature.service)
+        set(CURLOPT_USERNAME, signature.accessKeyID)
+        signature.secretAccessKey.withBytes { set(CURLOPT_PASSWORD, Bytes($0)) }
+        return "x-amz-content-sha256: " + signature.contentDigest
+    }
+
+    private func setUpload(_ upload: HTTPUpload) {
+        do throws(SystemError) {
+            guard let file = try FileHandle.openExisting(upload.path) else { return isGood = false }
+            exchange.upload = UploadedFile(file: file, left: upload.size)
+        } catch {
+            return isGood = false
+        }
+        set(CURLOPT_UPLOAD, 1)
+        let context = Unmanaged.passUnretained(exchange).toOpaque()
+        isGood =
+            CCurl_setDataFunction(handle, CURLOPT_READFUNCTION, giveUploadPiece) == CURLE_OK
+            && CCurl_setPointer(handle, CURLOPT_READDATA, context) == CURLE_OK
+            && CCurl_setSize(handle, CURLOPT_INFILESIZE_LARGE, curl_off_t(upload.size)) == CURLE_OK && isGood
     }
 
     private func setBody(_ body: Bytes) {
@@ -195,6 +227,35 @@ final class Options: CurlOptions {
         let size = CCurl_setSize(handle, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count))
         let fields = CCurl_setPointer(handle, CURLOPT_POSTFIELDS, copy)
         isGood = size == CURLE_OK && fields == CURLE_OK && isGood
+    }
+}
+
+/// A file on its way out.
+struct UploadedFile {
+    let file: FileHandle
+    var left: Int
+}
+
+private func giveUploadPiece(
+    _ buffer: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+) -> Int {
+    guard let buffer, let context, let room = size.multipliedOrNil(by: count) else { return CCurl_readAbort }
+    let exchange = Unmanaged<Exchange>.fromOpaque(context).takeUnretainedValue()
+    guard var upload = exchange.upload else { return CCurl_readAbort }
+    let wanted = min(room, upload.left)
+    if wanted == 0 { return 0 }
+    let target = UnsafeMutableRawBufferPointer(start: buffer, count: wanted)
+    // A file that is shorter than was said, or can't be read: the request must not look whole.
+    guard let got = try? upload.file.read(into: target), got > 0 else { return CCurl_readAbort }
+    upload.left -= got
+    exchange.upload = upload
+    return got
+}
+
+extension Int {
+    fileprivate func multipliedOrNil(by other: Int) -> Int? {
+        let (product, overflow) = multipliedReportingOverflow(by: other)
+        return overflow ? nil : product
     }
 }
 

@@ -25,6 +25,10 @@ public struct HTTPRequest: Sendable {
     /// Fields to send. `Host`, `Content-Length`, `Connection` and `Transfer-Encoding` are the client's to make.
     public var headers: [(name: Bytes, value: Bytes)]
     public var body: Bytes?
+    /// A body that is read from a file as it is sent, instead of `body`. For `PUT` only.
+    public var upload: HTTPUpload?
+    /// How the request is signed, for object storage. A signed request follows no redirect.
+    public var signature: AWSSignature?
     /// The longest URL in bytes, hops included.
     public var urlSizeMax = 2_048
     /// The whole exchange, hops included.
@@ -47,6 +51,38 @@ public struct HTTPRequest: Sendable {
         self.body = body
         self.sizeMax = sizeMax
         self.redirects = redirects
+    }
+}
+
+/// A file that becomes the body of a request.
+public struct HTTPUpload: Sendable {
+    let path: String
+    let size: Int
+
+    /// The first `size` bytes of the file at `path`.
+    public init(path: String, size: Int) {
+        self.path = path
+        self.size = size
+    }
+}
+
+/// AWS Signature Version 4 in the `Authorization` header, which S3 and what speaks like it asks for. libcurl makes it.
+public struct AWSSignature: Sendable {
+    let region: Bytes
+    let service: Bytes
+    let accessKeyID: Bytes
+    let secretAccessKey: Secret
+    let contentDigest: Bytes
+
+    /// `contentDigest` is the SHA-256 of the body in hexadecimal: it is signed, and the server holds the body to it.
+    public init(
+        region: Bytes, service: Bytes, accessKeyID: Bytes, secretAccessKey: Secret, contentDigest: Bytes
+    ) {
+        self.region = region
+        self.service = service
+        self.accessKeyID = accessKeyID
+        self.secretAccessKey = secretAccessKey
+        self.contentDigest = contentDigest
     }
 }
 

@@ -3,9 +3,6 @@ internal import Base
 internal import Storage
 
 /// How blobs go: unnamed for a grace, then in the trash, from which the operator can bring them back, then gone.
-///
-/// A file leaves its place only in a transaction that finds no row for it, and that changes nothing itself: whatever
-/// breaks off, a row never lacks its file.
 extension BlobStore {
     /// How long an unnamed blob is kept: the protocol asks for an hour at least (https://atproto.com/specs/blob).
     public static let graceSeconds: Int64 = 6 * 3_600
@@ -14,18 +11,14 @@ extension BlobStore {
     /// Blobs that one call of `purge` or `emptyTrash` removes.
     public static let purgeBatch = 200
 
-    var trash: String { directory + "/trash" }
-
-    private func trashPath(_ cid: CID) -> String { "\(trash)/\(String(decoding: cid.text, as: UTF8.self))" }
-
     /// Puts blobs that no record has named for longer than the grace into the trash, and removes what uploads that
     /// broke off left behind. Returns how many blobs went: call again until it is 0.
     public func purge() throws -> Int {
         let now = clock.now()
         let deadline = now.adding(seconds: -Self.graceSeconds)
-        BlobFiles.removeOld(in: directory + "/tmp", before: deadline)
+        try BlobFiles.removeOld(in: uploads, before: deadline)
         let batch = Self.purgeBatch
-        let due = try database.write { writer in
+        return try database.write { writer in
             let due = try writer.all(
                 """
                 SELECT did, cid, mime_type, size FROM blob WHERE temporary = 1 AND created_at < \(deadline)
@@ -42,35 +35,15 @@ extension BlobStore {
                     ON CONFLICT (did, cid) DO UPDATE SET trashed_at = excluded.trashed_at
                     """)
             }
-            return due.map(\.cid)
-        }
-        for cid in due { try moveAway(cid) }
-        return due.count
-    }
-
-    /// Moves a file that no row names into the trash.
-    private func moveAway(_ cid: CID) throws {
-        try database.write { writer in
-            guard try !Self.isNamed(cid, in: writer) else { return }
-            try BlobFiles.move(path(cid), to: trashPath(cid))
+            return due.count
         }
     }
 
-    /// Removes for good what has been in the trash for `trashSeconds`. Returns how many blobs went: call again until it
-    /// is 0.
+    /// Removes for good what has been in the trash for `trashSeconds`; the bytes go with `sweep`. Returns how many
+    /// blobs went: call again until it is 0.
     public func emptyTrash() throws -> Int {
         let deadline = clock.now().adding(seconds: -Self.trashSeconds)
         let batch = Self.purgeBatch
-        // Files whose blobs were brought back, or whose row went with a process that ended right then.
-        for name in try BlobFiles.names(in: trash) {
-            guard let cid = CID(text: Bytes(name)), let changed = try BlobFiles.changed(trashPath(cid)),
-                changed < deadline
-            else { continue }
-            try database.write { writer in
-                let row = try writer.first("SELECT 1 FROM blob_trash WHERE cid = \(cid.sql) LIMIT 1") { _ in true }
-                if row == nil { BlobFiles.remove(trashPath(cid)) }
-            }
-        }
         return try database.write { writer in
             let due = try writer.all(
                 "SELECT did, cid FROM blob_trash WHERE trashed_at < \(deadline) LIMIT \(batch)"
@@ -89,17 +62,13 @@ extension BlobStore {
 
     private func removeFromTrash(_ cid: CID, of did: DID, in writer: any Writer) throws {
         try writer.run("DELETE FROM blob_trash WHERE did = \(did.sql) AND cid = \(cid.sql)")
-        let others = try writer.first("SELECT 1 FROM blob_trash WHERE cid = \(cid.sql) LIMIT 1") { _ in true }
-        guard others == nil else { return }
-        BlobFiles.remove(trashPath(cid))
-        // The process that should have moved it ended before.
-        if try !Self.isNamed(cid, in: writer) { BlobFiles.remove(path(cid)) }
+        try release(cid, in: writer)
     }
 
     /// Brings an account's blobs back from the trash: `cid`, or all. One that no record names begins its grace anew.
     ///
-    /// Returns how many came back. Throws `RepoError.repoNotFound`, `quotaExceeded`, and `blobNotFound` for a file that
-    /// is gone.
+    /// Returns how many came back. Throws `RepoError.repoNotFound`, `quotaExceeded`, and `blobNotFound` for one whose
+    /// bytes are gone.
     public func restore(_ cid: CID? = nil, of did: DID) throws -> Int {
         let now = clock.now()
         let (some, wanted) = (cid == nil ? 1 : 0, cid.map { Bytes($0.bytes) } ?? Bytes())
@@ -112,10 +81,7 @@ extension BlobStore {
             ) { (cid: try $0.cid(0), mimeType: try $0.text(1), size: try $0.integer(2)) }
             var count = 0
             for blob in found {
-                if BlobFiles.exists(trashPath(blob.cid)), !BlobFiles.exists(path(blob.cid)) {
-                    try BlobFiles.link(trashPath(blob.cid), to: path(blob.cid))
-                }
-                guard BlobFiles.exists(path(blob.cid)) else { throw RepoError.blobNotFound(blob.cid) }
+                guard try Self.hasObject(blob.cid, in: writer) else { throw RepoError.blobNotFound(blob.cid) }
                 try writer.run("DELETE FROM blob_trash WHERE did = \(did.sql) AND cid = \(blob.cid.sql)")
                 let inserted = try writer.run(
                     """
@@ -133,112 +99,5 @@ extension BlobStore {
             }
             return count
         }
-    }
-
-    // MARK: Checking
-
-    /// What a check of blobs found wrong.
-    public enum Problem: Sendable, Equatable {
-        /// A row whose file is not there.
-        case missing(DID, CID)
-        /// A file that is not what its name says.
-        case damaged(CID)
-        /// A row with another size than its file.
-        case size(DID, CID)
-        /// A file that no row names, by its path under `directory`.
-        case unnamed(String)
-        /// What the account's blobs are said to take up is not what they do.
-        case storageUse(DID, stored: Int, counted: Int)
-    }
-
-    /// Rows that one statement of `check` fetches.
-    private static let checkBatch = 500
-
-    /// Holds every row against its file and every file against the rows; with `hashing`, reads each file once and
-    /// hashes it. `progress` hears of how many blobs were looked at and of how many there are.
-    ///
-    /// What is uploaded or removed meanwhile is no problem: what looks like one is looked at again.
-    public func check(
-        hashing: Bool, progress: (_ done: Int, _ all: Int) -> Void, _ found: (Problem) throws -> Void
-    ) throws {
-        let all = try database.read { try $0.first("SELECT count(*) FROM blob") { try $0.integer(0) } } ?? 0
-        var (done, did, cid) = (0, Bytes(), Bytes())
-        while true {
-            let batch = Self.checkBatch
-            let rows = try database.read { reader in
-                try reader.all(
-                    """
-                    SELECT did, cid, size FROM blob WHERE (did, cid) > (\(SQL.Value.text(did)), \(cid))
-                    ORDER BY did, cid LIMIT \(batch)
-                    """
-                ) { (did: try $0.did(0), cid: try $0.cid(1), size: try $0.integer(2)) }
-            }
-            for row in rows {
-                if let problem = try look(at: row.cid, of: row.did, size: row.size, hashing: hashing),
-                    try isStored(row.cid, of: row.did)
-                {
-                    try found(problem)
-                }
-                done += 1
-            }
-            progress(done, all)
-            guard rows.count == batch, let last = rows.last else { break }
-            (did, cid) = (last.did.bytes, Bytes(last.cid.bytes))
-        }
-        try checkFiles(found)
-        try checkUse(found)
-    }
-
-    private func look(at cid: CID, of did: DID, size: Int, hashing: Bool) throws -> Problem? {
-        guard let found = try BlobFiles.size(path(cid)) else { return .missing(did, cid) }
-        if found != size { return .size(did, cid) }
-        guard hashing else { return nil }
-        var hash = BlobHash()
-        guard try read(cid, { hash.update($0) }) else { return .missing(did, cid) }
-        return hash.cid == cid ? nil : .damaged(cid)
-    }
-
-    private func isStored(_ cid: CID, of did: DID) throws -> Bool {
-        try database.read { reader in
-            try reader.first("SELECT 1 FROM blob WHERE did = \(did.sql) AND cid = \(cid.sql)") { _ in true } ?? false
-        }
-    }
-
-    private func checkFiles(_ found: (Problem) throws -> Void) throws {
-        for folder in try BlobFiles.names(in: directory) where folder.utf8.count == 2 {
-            for name in try BlobFiles.names(in: "\(directory)/\(folder)") {
-                let isNamed = try CID(text: Bytes(name)).map { cid in
-                    // In the write transaction, so that an upload is either before it or after it.
-                    try database.write { writer in
-                        let isTrash = try writer.first("SELECT 1 FROM blob_trash WHERE cid = \(cid.sql) LIMIT 1") { _ in
-                            true
-                        }
-                        return try isTrash == true || Self.isNamed(cid, in: writer) || isYoung("\(folder)/\(name)")
-                    }
-                }
-                if isNamed != true { try found(.unnamed("\(folder)/\(name)")) }
-            }
-        }
-    }
-
-    /// An upload gives its file the name before its row stands.
-    private func isYoung(_ path: String) throws -> Bool {
-        guard let changed = try BlobFiles.changed("\(directory)/\(path)") else { return true }
-        return changed > clock.now().adding(seconds: -Self.graceSeconds)
-    }
-
-    private func checkUse(_ found: (Problem) throws -> Void) throws {
-        let wrong = try database.read { reader in
-            try reader.all(
-                """
-                SELECT did, stored, counted FROM (
-                    SELECT did, blob_bytes AS stored, CAST(
-                        (SELECT coalesce(sum(size), 0) FROM blob WHERE blob.did = repo.did) AS BIGINT) AS counted
-                    FROM repo) AS used
-                WHERE stored <> counted LIMIT 1000
-                """
-            ) { (did: try $0.did(0), stored: try $0.integer(1), counted: try $0.integer(2)) }
-        }
-        for row in wrong { try found(.storageUse(row.did, stored: row.stored, counted: row.counted)) }
     }
 }

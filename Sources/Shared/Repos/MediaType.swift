@@ -87,11 +87,14 @@ public enum MediaType {
         return false
     }
 
+    /// Bytes of which nothing is known.
+    public static let unknown: Bytes = "application/octet-stream"
+
     /// The type to keep for a blob: what its bytes show; else what was declared, when that is a type and not a
     /// pattern; else `application/octet-stream`. Parameters and case of the declared one go.
     public static func decide(declared: Bytes?, prefix: Bytes) -> Bytes {
         if let sniffed = sniff(prefix) { return sniffed }
-        guard let declared, isConcrete(essence(declared)) else { return "application/octet-stream" }
+        guard let declared, isConcrete(essence(declared)) else { return unknown }
         return essence(declared)
     }
 

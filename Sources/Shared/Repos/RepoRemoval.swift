@@ -76,23 +76,19 @@ extension RepoStore {
 }
 
 extension BlobStore {
-    /// Removes blobs of an account in one transaction of bounded size, those of the trash too, and the files that no
-    /// other account has. Returns whether there may be more: call again until false.
+    /// Removes blobs of an account in one transaction of bounded size, those of the trash too. Returns whether there
+    /// may be more: call again until false. Their bytes go with `sweep`, unless another account has the same.
     public func remove(of did: DID) throws -> Bool {
         let batch = Self.purgeBatch
         return try database.write { writer in
             let cids = try writer.all("SELECT cid FROM blob WHERE did = \(did.sql) LIMIT \(batch)") { try $0.cid(0) }
-            for cid in cids { try remove(cid, of: did, in: writer) }
+            for cid in cids {
+                try writer.run("DELETE FROM blob WHERE did = \(did.sql) AND cid = \(cid.sql)")
+                try release(cid, in: writer)
+            }
             let trashed = try emptyTrash(of: did, limit: batch, in: writer)
             try writer.run("DELETE FROM blob_takedown WHERE did = \(did.sql)")
             return cids.count == batch || trashed == batch
         }
-    }
-
-    /// Removes one blob of an account; the file too unless another account has the same bytes.
-    func remove(_ cid: CID, of did: DID, in writer: any Writer) throws {
-        try writer.run("DELETE FROM blob WHERE did = \(did.sql) AND cid = \(cid.sql)")
-        let others = try writer.first("SELECT 1 FROM blob WHERE cid = \(cid.sql) LIMIT 1") { _ in true }
-        if others == nil { BlobFiles.remove(path(cid)) }
     }
 }

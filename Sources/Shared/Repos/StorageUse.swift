@@ -16,13 +16,14 @@ public struct StorageQuota: Sendable {
 
     public static let none = StorageQuota()
 
-    /// Throws `RepoError.quotaExceeded` when the account takes up more than it may, after `growth` more bytes.
-    func check(_ did: DID, growth: Int, in reader: any Reader) throws {
+    /// Throws `RepoError.quotaExceeded` when the account takes up more than it may, after `growth` more bytes; those
+    /// are counted already unless they only `come`.
+    func check(_ did: DID, growth: Int, comes: Bool = false, in reader: any Reader) throws {
         guard let hard, growth > 0 else { return }
         let used = try reader.first("SELECT record_bytes + blob_bytes FROM repo WHERE did = \(did.sql)") {
             try $0.integer(0)
         }
-        if let used, used > hard { throw RepoError.quotaExceeded(max: hard) }
+        if let used, used > hard - (comes ? min(growth, hard) : 0) { throw RepoError.quotaExceeded(max: hard) }
     }
 }
 

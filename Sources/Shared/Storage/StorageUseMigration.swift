@@ -11,7 +11,7 @@ extension Migration {
                 record_bytes = (SELECT coalesce(sum(length(value)), 0) FROM record WHERE record.repo = repo.id),
                 blob_bytes = (SELECT coalesce(sum(size), 0) FROM blob WHERE blob.did = repo.did)
             """,
-            // Blobs that were removed and can be brought back for a while. The file is at blobs/trash/.
+            // Blobs that were removed and can be brought back for a while.
             """
             CREATE TABLE blob_trash (
                 did {text} NOT NULL, cid {bytes} NOT NULL, mime_type {text} NOT NULL, size {integer} NOT NULL,

@@ -2,6 +2,7 @@ internal import ATProto
 internal import Accounts
 internal import Assembly
 internal import Base
+internal import Net
 internal import Repos
 
 extension Command {
@@ -28,13 +29,58 @@ extension Command {
 
     private static func sentence(_ problem: BlobStore.Problem) -> String {
         switch problem {
-        case .missing(let did, let cid): "missing: \(cid) of \(did) (skystead blobs restore, or a backup)"
+        case .missing(let did, let cid): "missing: \(cid) of \(did) (a backup, or its owner, has it)"
         case .damaged(let cid): "damaged: \(cid) is not what its name says (a backup, or its owner, has it)"
         case .size(let did, let cid): "wrong length: \(cid) of \(did)"
-        case .unnamed(let path): "of nobody: blobs/\(path) may be removed"
+        case .unnamed(let place, let name): "of nobody: blobs/\(name) \(Self.place(place)) may be removed"
         case .storageUse(let did, let stored, let counted):
             "\(did) is said to take up \(stored) bytes with blobs, which are \(counted)"
         }
+    }
+
+    private static func place(_ place: BlobPlace) -> String {
+        switch place {
+        case .disk: "on the disk"
+        case .s3: "in the bucket"
+        }
+    }
+
+    /// Bytes of moved blobs after which the state is said anew.
+    private static let moveStep = 256 << 20
+
+    static let blobsMove = Command(
+        "blobs move", arguments: ["disk|s3"],
+        summary: "moves the bytes of all blobs to the disk or to S3, while the service runs"
+    ) { invocation in
+        guard let place = BlobPlace(rawValue: invocation.arguments[0]) else {
+            throw ToolError.usage("'\(invocation.arguments[0])' is neither disk nor s3", command: "blobs move")
+        }
+        let output = invocation.output
+        let service = try AccountTool.service()
+        let blobs = try BlobParts.store(service.settings, service.paths, service.database, .system, into: place)
+        var (said, last) = (0, 0)
+        let done: BlobStore.MoveProgress
+        do {
+            done = try blobs.move(entropy: .system) { state in
+                let count = state.moved + state.left
+                guard (count - last) * 100 >= state.all || state.bytes - said >= moveStep else { return }
+                (said, last) = (state.bytes, count)
+                output.line("\(count) of \(state.all), \(state.bytes >> 20) MiB")
+            } _: { problem in
+                output.line(sentence(problem))
+            }
+        } catch BlobStorageError.notConfigured {
+            throw ToolError("the settings name no bucket", remedy: "SKYSTEAD_S3_ENDPOINT and those beside it")
+        } catch let error as S3Error {
+            throw ToolError(
+                "the bucket: \(error); what was moved so far stays moved", remedy: error.remedy + ", and begin again")
+        }
+        output.line("\(done.moved) moved\(done.left > 0 ? ", \(done.left) stay where they were" : "")")
+        if done.moved > 0 { output.line("the old copies are removed by `collect`, an hour from now at the earliest") }
+        if place.rawValue != service.settings[Settings.blobPlace].description {
+            output.line("new blobs still go elsewhere: set \(Settings.blobPlace.key)=\(place.rawValue)")
+        }
+        return done.left == 0 ? 0 : 1
     }
 
     static let blobsRestore = Command(

@@ -496,8 +496,7 @@ struct Outside {
             return .skipped("there is no account yet whose repository could be asked for")
         }
         var asked: [Bytes] = ["/xrpc/com.atproto.sync.getRepo?did=" + account.did.bytes]
-        if let blobs = try? BlobStore(
-            database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax]),
+        if let blobs = try? BlobParts.store(settings, paths, database, clock),
             let (owner, cid) = accounts.lazy.compactMap({ account in
                 (try? blobs.list(of: account.did, limit: 1))?.first.map { (account.did, $0) }
             }).first

@@ -7,7 +7,7 @@ internal import Repos
 /// Those that this server talks to: mail, relays. (The PLC directory is looked at by `Checks`.)
 extension Outside {
     var peers: [Look] {
-        var looks = [Look(name: "mail", look: mail)]
+        var looks = [Look(name: "mail", look: mail)] + storage
         let crawlers = settings[Settings.crawlers]
         if crawlers.isEmpty {
             looks.append(

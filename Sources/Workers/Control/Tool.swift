@@ -5,10 +5,10 @@ internal import Base
 enum Tool {
     static let commands: [Command] = [
         .up, .check, .doctor, .accountCreate, .accountList, .accountInfo, .accountSuspend, .accountUnsuspend,
-        .accountTakedown, .accountDelete, .accountResetPassword, .accountRotateKey, .accountSetEmail,
-        .accountSetHandle, .plcShow, .plcRepair, .inviteList, .inviteDisable, .invite, .mailTest, .mailQueue,
-        .mailRetry, .takedownAccount, .takedownRecord, .takedownBlob, .reportList, .reportShow, .reportClose, .audit,
-        .blobsCheck, .blobsRestore,
+        .accountTakedown, .accountDelete, .accountResetPassword, .accountRotateKey, .accountSetEmail, .accountSetHandle,
+        .plcShow, .plcRepair, .inviteList, .inviteDisable, .invite, .mailTest, .mailQueue, .mailRetry, .takedownAccount,
+        .takedownRecord, .takedownBlob, .reportList, .reportShow, .reportClose, .audit, .blobsCheck, .blobsMove,
+        .blobsRestore,
         .crawlersNotify, .crawlers, .sequenceRaise, .sequence, .restoreFinish, .settings, .migrate, .version,
     ]
 

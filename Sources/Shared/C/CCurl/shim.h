@@ -79,5 +79,6 @@ static inline int CCurl_takeResult(CURLM *handle, CURLcode *result) {
     }
     return 0;
 }
-// A macro with a cast.
+// Macros with casts.
+static const size_t CCurl_readAbort = CURL_READFUNC_ABORT;
 static const size_t CCurl_pauseBody = CURL_WRITEFUNC_PAUSE;
