@@ -155,9 +155,7 @@ struct World {
     /// The answer, held against the method's lexicon.
     func respond(_ request: Request) -> Response {
         let response = HomeResponder(app: app).respond(to: request)
-        // Under other names there are no methods.
-        let isOfMethod = request.path.starts(with: "/xrpc/") && request.host == Bytes(Self.host)
-        if isOfMethod, request.method == .get || request.method == .post {
+        if request.path.starts(with: "/xrpc/"), request.method == .get || request.method == .post {
             let nsid = request.path.from(6)
             if let fault = Contract.fault(nsid, response) { Issue.record("\(nsid) \(response.status): \(fault)") }
         }

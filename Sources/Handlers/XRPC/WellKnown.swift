@@ -9,20 +9,13 @@ public import Web
 public struct HomeResponder: Sendable {
     private let xrpc: XRPCResponder
     private let app: XRPCApp
-    /// The server's own hosts: of its DID, and of the address that it gives itself.
-    private let ownHosts: [Bytes]
 
     public init(app: XRPCApp) {
         self.app = app
         xrpc = XRPCResponder(app: app)
-        let url = app.life.settings.publicURL
-        let authority = url.split(on: 0x2F).dropFirst(2).first ?? url
-        ownHosts = [app.settings.serviceDID.methodSpecific, HostName.canonical(authority) ?? authority]
     }
 
     public func respond(to request: Request) -> Response {
-        // A handle's host is its owner's name, not a second address of this server: it says who they are, and no more.
-        if isHandleHost(request.host), !Self.handlePaths.contains(request.path) { return Self.text(404, "Not found") }
         if request.path.starts(with: XRPCResponder.prefix) { return xrpc.respond(to: request) }
         guard request.method == .get || request.method == .head else {
             var response = Self.text(405, "Method not allowed")
@@ -40,22 +33,12 @@ public struct HomeResponder: Sendable {
         }
     }
 
-    private static let handlePath: Bytes = "/.well-known/atproto-did"
-    private static let documentPath: Bytes = "/.well-known/did.json"
-    /// What is served on the hosts under the domains for handles.
-    private static let handlePaths = [handlePath, documentPath]
-
-    private func isHandleHost(_ host: Bytes) -> Bool {
-        guard let name = Handle(host), !ownHosts.contains(host) else { return false }
-        return app.handlePolicy.domain(of: name) != nil
-    }
-
     private func answer(_ request: Request) throws -> Response {
         switch request.path {
         case "/": Self.text(200, Self.greeting)
         case "/robots.txt": Self.text(200, Self.robots)
-        case Self.handlePath: try handle(request)
-        case Self.documentPath: try document(request)
+        case "/.well-known/atproto-did": try handle(request)
+        case "/.well-known/did.json": try document(request)
         case "/tls-check": try tlsCheck(request)
         default: Self.text(404, "Not found")
         }
