@@ -242,6 +242,70 @@ import Testing
         #expect(throws: IdentityError.notFound(did)) { try resolver.document(of: did) }
     }
 
+    struct Ill: Sendable, CustomTestStringConvertible {
+        let testDescription: String
+        let status: Int
+        let body: Bytes
+        /// For its document, for its newest operation, and for one that is submitted.
+        let document: IdentityError
+        let last: IdentityError
+        var submit: IdentityError?
+    }
+
+    static let plc = DIDDocumentTests.did
+
+    /// E008: a directory that answers wrongly. (One that hangs or is away: `documentsAge`, `theDeadlineIsForAllAttempts`.)
+    @Test(arguments: [
+        Ill(
+            testDescription: "500", status: 500, body: "oops", document: .unreachable,
+            last: .directoryRefused(status: 500), submit: .directoryRefused(status: 500)),
+        Ill(
+            testDescription: "503 with JSON", status: 503, body: "{}", document: .unreachable,
+            last: .directoryRefused(status: 503), submit: .directoryRefused(status: 503)),
+        Ill(
+            testDescription: "429", status: 429, body: "", document: .unreachable, last: .directoryRefused(status: 429),
+            submit: .directoryRefused(status: 429)),
+        Ill(
+            testDescription: "302", status: 302, body: "", document: .unreachable, last: .directoryRefused(status: 302),
+            submit: .directoryRefused(status: 302)),
+        Ill(
+            testDescription: "a page", status: 200, body: "<html>", document: .invalidDocument(.notJSON),
+            last: .invalidDocument(.notJSON)),
+        Ill(
+            testDescription: "nothing", status: 200, body: "", document: .invalidDocument(.notJSON),
+            last: .invalidDocument(.notJSON)),
+        Ill(
+            testDescription: "a list", status: 200, body: "[]", document: .invalidDocument(.notJSON),
+            last: .invalidDocument(.notJSON)),
+        Ill(
+            testDescription: "half of it", status: 200, body: "{\"id\":", document: .invalidDocument(.notJSON),
+            last: .invalidDocument(.notJSON)),
+        Ill(
+            testDescription: "gone", status: 410, body: "", document: .notFound(plc), last: .tombstoned(plc),
+            submit: .directoryRefused(status: 410)),
+    ])
+    func aDirectoryThatIsIll(_ row: Ill) throws {
+        let network = IdentityNetwork(
+            send: { _ in IdentityNetwork.Answer(status: row.status, body: row.body) }, lookUp: { _ in [] })
+        let directory = PLCDirectory(url: "https://plc.test", network: network)
+        let test = try Engine.sqlite.migrated()
+        let resolver = Resolver(
+            database: test, directory: directory, network: network, clock: Clock { Timestamp(seconds: 1_000_000) })
+        #expect(throws: row.document) { _ = try resolver.document(of: Self.plc) }
+        #expect(try resolver.cachedJSON(of: Self.plc) == nil, "what is wrong is not kept")
+        #expect(throws: row.last) { _ = try directory.last(of: Self.plc) }
+        let key = try SigningKey(algorithm: .k256, secret: Secret([UInt8](repeating: 5, count: 32)))
+        let operation = try PLCOperation(
+            rotationKeys: [key.publicKey], signingKey: key.publicKey, handle: Handle("alice.home.test")!,
+            pds: "https://home.test"
+        ).signed(by: key)
+        if let submit = row.submit {
+            #expect(throws: submit) { try directory.submit(operation, for: Self.plc) }
+        } else {
+            #expect(throws: Never.self) { try directory.submit(operation, for: Self.plc) }
+        }
+    }
+
     @Test(
         arguments: [
             ("did:web:example.com", "https://example.com/.well-known/did.json"),
@@ -259,5 +323,107 @@ import Testing
         } else {
             #expect(throws: IdentityError.unsupportedDID(did)) { try Resolver.webURL(of: did) }
         }
+    }
+}
+
+/// Rows F024 to F027 of the hostile corpus: what a handle's DNS and host may answer.
+@Suite struct HandleResolutionTests {
+    struct Down: Error {}
+
+    struct Row: Sendable, CustomTestStringConvertible {
+        let testDescription: String
+        /// nil: the name servers do not answer.
+        var texts: [Bytes]?
+        var page: IdentityNetwork.Answer?
+        /// nil: not found.
+        let did: DID?
+
+        init(_ name: String, texts: [Bytes]? = [], status: Int = 200, page: Bytes? = nil, _ did: DID?) {
+            testDescription = name
+            self.texts = texts
+            self.page = page.map { IdentityNetwork.Answer(status: status, body: $0) }
+            self.did = did
+        }
+    }
+
+    static let alice = DIDDocumentTests.did
+    static let other: Bytes = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+    static let claim: Bytes = "did=" + alice.bytes
+    static func spaces(_ count: Int) -> Bytes { Bytes([UInt8](repeating: 0x20, count: count)) }
+
+    static let rows: [Row] = [
+        Row("by DNS", texts: [claim], alice), Row("by DNS, before the file", texts: [claim], page: other, alice),
+        Row("among other texts", texts: ["v=spf1 -all", claim], alice),
+        Row("twice the same", texts: [claim, claim], alice),
+        Row("by file", page: alice.bytes, alice), Row("by file, DNS is down", texts: nil, page: alice.bytes, alice),
+        Row("F025 two DIDs", texts: [claim, "did=" + other], page: alice.bytes, nil),
+        Row("F025 a space before the DID", texts: ["did= " + alice.bytes], page: alice.bytes, nil),
+        Row("F025 a space after it", texts: [claim + " "], page: alice.bytes, nil),
+        Row("F025 a space before did=", texts: [" " + claim], nil), Row("F025 did=, and nothing", texts: ["did="], nil),
+        Row("F025 one that is none beside one that is", texts: [claim, "did=x"], page: alice.bytes, nil),
+        Row("F025 64 KiB", texts: [claim + spaces(65_536)], page: alice.bytes, nil),
+        Row("F025 DID= is another text", texts: ["DID=" + other], nil),
+        Row("F025 DID= does not hide the file", texts: ["DID=" + other], page: alice.bytes, alice),
+        Row("F026 HTML", page: "<!doctype html><p>" + alice.bytes, nil),
+        Row("F026 a byte order mark", page: "\u{FEFF}" + alice.bytes, nil),
+        Row("F026 a line break at the end", page: alice.bytes + "\n", alice),
+        Row("F026 line breaks and blanks", page: " \t" + alice.bytes + "\r\n\n", alice),
+        Row("F026 another kind of blank", page: alice.bytes + "\u{0B}", nil),
+        Row("F026 a NUL at the end", page: alice.bytes + "\u{0}", nil),
+        Row("F026 two lines", page: alice.bytes + "\n" + other, nil), Row("F026 nothing", page: Bytes(), nil),
+        Row("F026 1 MB of blanks around it", page: alice.bytes + spaces(1_000_000), nil),
+        Row("F026 as JSON", page: "\"" + alice.bytes + "\"", nil),
+        Row("a file with another status", status: 203, page: alice.bytes, nil),
+        Row("no file", status: 404, page: alice.bytes, nil), Row("nobody answers", texts: nil, nil),
+    ]
+
+    private func resolver(_ row: Row, documents: [Bytes: Bytes] = [:]) throws -> Resolver {
+        let test = try Engine.sqlite.migrated()
+        let network = IdentityNetwork(
+            send: { request in
+                if let document = documents[request.url] { return IdentityNetwork.Answer(status: 200, body: document) }
+                guard request.url == "https://alice.example.com/.well-known/atproto-did", let page = row.page else {
+                    throw Down()
+                }
+                return page
+            },
+            lookUp: { name in
+                guard name == "_atproto.alice.example.com", let texts = row.texts else { throw Down() }
+                return texts
+            })
+        return Resolver(
+            database: test, directory: PLCDirectory(url: "https://plc.test", network: network), network: network,
+            clock: Clock { Timestamp(seconds: 1_000_000) })
+    }
+
+    @Test(arguments: rows) func handle(_ row: Row) throws {
+        let handle = try #require(Handle("alice.example.com"))
+        let resolver = try resolver(row)
+        if let did = row.did {
+            #expect(try resolver.resolve(handle) == did)
+        } else {
+            #expect(throws: IdentityError.handleNotFound(handle)) { _ = try resolver.resolve(handle) }
+        }
+    }
+
+    @Test(arguments: ["a.local", "a.localhost", "a.internal", "a.onion", "a.arpa", "a.invalid", "a.alt"])
+    func namesOfNoNetworkAreNotAsked(_ name: String) throws {
+        let handle = try #require(Handle(Bytes(name)))
+        let resolver = try resolver(Row("by DNS", texts: [Self.claim], Self.alice))
+        #expect(throws: IdentityError.handleNotFound(handle)) { _ = try resolver.resolve(handle) }
+    }
+
+    /// F027: both directions, or it is nobody's.
+    @Test func bothDirections() throws {
+        let handle = try #require(Handle("alice.example.com"))
+        let other = try #require(Handle("bob.example.com"))
+        let url = "https://plc.test/" + Self.alice.bytes
+        let good = Bytes(DIDDocumentTests.rows[0].json)
+        let row = Row("by DNS", texts: [Self.claim], Self.alice)
+        #expect(try resolver(row, documents: [url: good]).verify(handle, of: Self.alice))
+        #expect(try !resolver(row, documents: [url: good]).verify(other, of: Self.alice), "it names another")
+        let elsewhere = Row("by DNS", texts: ["did=" + Self.other], nil)
+        #expect(try !resolver(elsewhere, documents: [url: good]).verify(handle, of: Self.alice), "it is another's")
+        #expect(try !resolver(row).verify(handle, of: Self.alice), "there is no document")
     }
 }

@@ -187,6 +187,11 @@ import Web
         #expect(try handles("?q=bob%40example") == ["bob"])
         #expect(try handles("?q=did:web:b") == ["bob"])
         #expect(try handles("?q=%25") == [], "no pattern")
+        try world.test.execute("UPDATE repo SET record_bytes = 2000, blob_bytes = 48 WHERE did LIKE '%alice%'")
+        let sizes = try world.ask(.get, "/admin/accounts", [cookie]).body.matches(
+            of: #/<td class="number">([^<]*)</#
+        ).map { String($0.1) }
+        #expect(sizes == ["0 B", "2.0 KiB", "0 B"])
         #expect(try handles("?state=takendown") == [])
         #expect(try handles("?after=did:web:alice.home.test") == ["bob"])
 
@@ -323,6 +328,35 @@ import Web
         for wrong in ["", "&url=https://other.example.com"] { #expect(try request(wrong) == 404) }
         #expect(try request("&url=https://relay.example.com") == 303)
         #expect(try world.crawlers.list().first?.isRequested == true)
+    }
+
+    /// J018: overrides of direction, what can't be seen, and marks by the thousand: kept as they came, and shut in.
+    @Test(arguments: Engine.all) func whatPeopleWroteStaysInItsBox(_ engine: Engine) throws {
+        let world = try World(engine)
+        let cookie = ("cookie", try world.signIn())
+        let (alice, bob) = (try world.makeAccount("alice"), try world.makeAccount("bob"))
+        let rows: [(name: String, text: String)] = [
+            ("right to left", "\u{202E}exe.gpj"), ("an isolate that is never closed", "\u{2067}abc"),
+            ("zero width", "pay\u{200B}pal\u{FEFF}"),
+            ("10,000 marks", "a" + String(repeating: "\u{301}", count: 9_900)),
+            ("20,000 letters", String(repeating: "w", count: ReportStore.reasonSizeMax)),
+        ]
+        for row in rows {
+            _ = try world.reports.create(
+                NewReport(
+                    subject: .account(alice), reasonType: "com.atproto.moderation.defs#reasonSpam",
+                    reason: Bytes(row.text), reportedBy: bob))
+        }
+        let page = try world.ask(.get, "/admin/reports", [cookie]).body
+        let kept = try world.reports.list(.open, before: nil, limit: 10).reversed().map(\.reason)
+        for (row, reason) in zip(rows, kept) {
+            #expect(reason == Bytes(row.text), "\(row.name)")
+            let box = "<div class=\"said\" tabindex=\"0\"><bdi>\(row.text)</bdi></div>"
+            // By bytes: what looks the same is not the same.
+            #expect(Array(page.utf8).contains(Array(box.utf8)), "\(row.name)")
+        }
+        let style = try world.ask(.get, "/admin/style.css").body
+        #expect(style.contains(".said { max-height: 12rem; max-width: 40rem; overflow: auto;"))
     }
 
     @Test func whatPeopleWroteIsText() throws {

@@ -107,6 +107,8 @@ class AdministrationTests(unittest.TestCase):
         self.assertEqual(self.session(stack, did, password)[0], 200)
         key = self.done(stack, "account", "rotate-key", did).split()[-1]
         self.assertIn(key, self.done(stack, "account", "info", did))
+        self.assertIn(key, self.done(stack, "plc", "show", "alice.test"))
+        self.assertIn("is as it must be", self.done(stack, "plc", "repair", did))
         token = self.session(stack, did, password)[1]["accessJwt"]
         again = {**record, "rkey": "b"}
         self.assertEqual(self.call(stack, "com.atproto.repo.createRecord", again, token=token)[0], 200)

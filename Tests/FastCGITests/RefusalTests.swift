@@ -154,7 +154,8 @@ internal import Testing
     static let hosts: [Case] =
         [
             "a@evil", "tenant:99999", "[::1]", String(repeating: "a", count: 300), "tenant..example", ".", "-a.test",
-            "tenant.example%00.evil", "tenant_example", "exämple.test", "a b", ".test", "pds.test..", "a/b",
+            "tenant.example%00.evil", "tenant_example", "exämple.test", "xn--exämple.test", "xn--.test", "xn--a-.test",
+            "a b", ".test", "pds.test..", "a/b",
         ].map { Case(name: "H021 \($0.prefix(30))", host: $0, status: 400, says: "Host") } + [
             Case(name: "H021 empty", host: "", status: 400, says: "no Host"),
             Case(name: "H022 spelling", host: "TENANT.Example.", status: 200, says: "host tenant.example\n"),

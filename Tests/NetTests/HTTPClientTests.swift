@@ -238,6 +238,22 @@ let hostileRows: [HostileRow] = [
         #expect(response.body.isEmpty)
     }
 
+    /// H001 (A1): a proxy that the environment names is not asked. In a process of its own, which has such an environment.
+    @Test func noProxyIsAsked() async {
+        await #expect(processExitsWith: .success) {
+            for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+                setenv(name, "http://127.0.0.1:9", 1)
+            }
+            let server = try LoopbackServer { connection in
+                _ = connection.readHead()
+                connection.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            }
+            let request = HTTPRequest(.get, Bytes("http://one.test:\(server.port)/"))
+            #expect(try loopbackClient(server).send(request).status == 200)
+            #expect(server.acceptedCount == 1)
+        }
+    }
+
     @Test func connectionsAreKept() throws {
         let server = try echo()
         let client = loopbackClient(server)

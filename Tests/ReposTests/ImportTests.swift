@@ -578,6 +578,45 @@ extension Home {
         #expect(try home.rows() == [20, nodes, 0, 0, 0, 0])
     }
 
+    /// C044: blocks of one byte that nothing refers to, one too many and as many as may be.
+    @Test func tooMuchBesideTheTree() throws {
+        let home = try Home(.sqlite)
+        try home.create(Home.alice)
+        let before = try home.export(Home.alice)
+        var repo = try ForeignRepo(ForeignRepo.posts(5))
+        let size = CID.byteCount + 1
+        // All of one CID, which a CAR may repeat: what counts is what has to be kept and looked at.
+        let stray = (cid: CID(hashing: [7], codec: .raw), bytes: [7] as [UInt8])
+        let max = RepoImporter.unreferencedSizeMax(of: 0)
+        #expect(max == 1_048_576)
+        repo.blocks += Array(repeating: stray, count: max / size + 1)
+        #expect(throws: RepoImportError.unreferenced(max: max)) { try home.take(repo.car()) }
+        #expect(try home.export(Home.alice) == before)
+        try home.collect()
+        #expect(try home.rows()[5] == 0)
+        repo.blocks.removeLast()
+        #expect(try home.take(repo.car()).records == 5)
+    }
+
+    /// In a long CAR it is a tenth.
+    @Test func aTenthBesideTheTree() throws {
+        let home = try Home(.sqlite)
+        try home.create(Home.alice)
+        let text = String(repeating: "x", count: 100_000)
+        var repo = try ForeignRepo((0..<120).map { ("com.example.thing/\($0)", ForeignRepo.post("\($0)" + text)) })
+        func stray(_ number: Int) -> (CID, [UInt8]) {
+            let bytes = [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: 1_000_000)
+            return (CID(hashing: bytes, codec: .raw), bytes)
+        }
+        // 1.2 MB beside 12 MB, which is more than in a short one, and then 2.2 MB.
+        let more = [UInt8](repeating: 9, count: 200_000)
+        repo.blocks += [stray(1), (CID(hashing: more, codec: .raw), more)]
+        #expect(try home.take(repo.car(), sizeMax: 20 << 20, pieces: 1 << 20).records == 120)
+        repo.blocks.append(stray(2))
+        #expect(throws: RepoImportError.self) { try home.take(repo.car(), sizeMax: 20 << 20, pieces: 1 << 20) }
+        #expect(try home.repos.counts(of: Home.alice).records == 120)
+    }
+
     @Test func theIndexFindsEachBlock() throws {
         for (count, heldMax) in [(0, 10), (1, 10), (10, 10), (11, 10), (250, 7), (5_000, 64), (3_000, 1_024)] {
             let index = BlockIndex(directory: TestFiles.directory(), heldMax: heldMax)

@@ -6,21 +6,23 @@ import Testing
 
 @testable import Storage
 
-/// A disk that fails at every one of the first calls: nothing acknowledged is lost, nothing refused is there, readers
-/// go on reading, and it heals without a restart.
+/// A disk that fails at every one of the first calls (reliability E001 to E004): nothing acknowledged is lost, nothing
+/// refused is there, readers go on reading, and it heals without a restart.
 @Suite(.serialized) struct FaultTests {
     enum Fault: CaseIterable {
-        case full, write, sync
+        case full, write, sync, quota, readOnly
         var kind: Int32 {
             switch self {
             case .full: Int32(CFaultVFS_full)
             case .write: Int32(CFaultVFS_write)
             case .sync: Int32(CFaultVFS_sync)
+            case .quota: Int32(CFaultVFS_quota)
+            case .readOnly: Int32(CFaultVFS_readOnly)
             }
         }
     }
 
-    enum Outcome { case done, full, refused, unknown }
+    enum Outcome { case done, full, readOnly, refused, unknown }
 
     private static func numbers(_ database: any Database) throws -> Set<Int> {
         Set(try database.read { try $0.all("SELECT a FROM t") { try $0.integer(0) } })
@@ -33,6 +35,8 @@ import Testing
             return .done
         } catch StorageError.full {
             return .full
+        } catch StorageError.readOnly {
+            return .readOnly
         } catch StorageError.unknownOutcome {
             return .unknown
         } catch {
@@ -74,13 +78,18 @@ import Testing
                 for (number, outcome) in outcomes.withLock({ $0 }) {
                     switch outcome {
                     case .done: #expect(stored.contains(number), "\(fault) after \(after): \(number) was lost")
-                    case .full, .refused:
+                    case .full, .readOnly, .refused:
                         #expect(!stored.contains(number), "\(fault) after \(after): \(number) is there")
                     case .unknown: #expect(fault == .sync)
                     }
                 }
             }
-            if fault == .full { #expect(!outcomes.withLock { $0.values.contains(.refused) }, "full is called full") }
+            let called = Set(outcomes.withLock { $0.values })
+            switch fault {
+            case .full, .quota: #expect(called.isSubset(of: [.done, .full]), "full is called full")
+            case .readOnly: #expect(called.isSubset(of: [.done, .readOnly]), "read-only is called read-only")
+            case .write, .sync: break
+            }
             let check = try reopened.read { try $0.first("PRAGMA integrity_check") { try $0.text(0) } }
             #expect(check == "ok")
         }

@@ -181,6 +181,76 @@ import Testing
         #expect(try damaged.integrityProblems() != [])
     }
 
+    /// E010: a page that was changed on the disk takes down what is on it, and nothing else.
+    @Test func whatIsNotDamagedIsStillServed() throws {
+        let directory = try TestDirectory()
+        let path = directory.path + "/a.db"
+        try {
+            let database = try SQLite(path: path)
+            for name in ["bad", "good"] {
+                func hex(_ number: Int) -> String {
+                    String(decoding: Hex.encode(Array("row \(number) of \(name)".utf8)), as: UTF8.self)
+                }
+                try database.execute("CREATE TABLE \(name) (a INTEGER PRIMARY KEY, b BLOB NOT NULL) STRICT")
+                try database.write { writer in
+                    for number in 0..<400 {
+                        try writer.run(SQL(stringLiteral: "INSERT INTO \(name) VALUES (\(number), x'\(hex(number))')"))
+                    }
+                }
+            }
+            #expect(try database.checkpoint())
+        }()
+        var file = try Data(contentsOf: URL(fileURLWithPath: path))
+        let page = try #require(file.range(of: Data("row 200 of bad".utf8))).lowerBound / 4_096 * 4_096
+        file.replaceSubrange(page..<(page + 100), with: Data(repeating: 0xFF, count: 100))
+        try file.write(to: URL(fileURLWithPath: path))
+        let database = try SQLite(path: path)
+        func all(_ table: String) throws -> Int {
+            try database.read { try $0.all(SQL(stringLiteral: "SELECT b FROM \(table)")) { try $0.bytes(0) } }.count
+        }
+        for _ in 0..<3 {
+            let error = #expect(throws: StorageError.self) { _ = try all("bad") }
+            guard case .refused(let code, let message, _) = error else {
+                Issue.record("\(error as Any)")
+                return
+            }
+            // SQLITE_CORRUPT, in words that the log has.
+            #expect((Int32(code) ?? 0) & 0xFF == 11 && message.contains("malformed"))
+            #expect(try all("good") == 400)
+            try database.write { _ = try $0.run("INSERT INTO good (b) VALUES (\([1] as [UInt8]))") }
+            try database.write { _ = try $0.run("DELETE FROM good WHERE b = \([1] as [UInt8])") }
+        }
+        #expect(try database.integrityProblems() != [])
+    }
+
+    /// E005: without a descriptor for another connection the answer is to try again, and it helps.
+    @Test func outOfDescriptors() async {
+        await #expect(processExitsWith: .success) {
+            let directory = try TestDirectory()
+            let path = directory.path + "/a.db"
+            let database = try SQLite(path: path)
+            try database.execute("CREATE TABLE t (a INTEGER PRIMARY KEY) STRICT")
+            func count() throws -> Int? {
+                try database.read { try $0.first("SELECT count(*) FROM t") { try $0.integer(0) } }
+            }
+            var limit = rlimit(rlim_cur: 256, rlim_max: 256)
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            var taken: [Int32] = []
+            while true {
+                let descriptor = open("/dev/null", O_RDONLY)
+                guard descriptor >= 0 else { break }
+                taken.append(descriptor)
+            }
+            // The first reader's connection is opened when it is needed.
+            #expect(throws: StorageError.busy) { _ = try count() }
+            #expect(throws: StorageError.busy) { _ = try SQLite(path: path) }
+            // What is open goes on.
+            try database.execute("INSERT INTO t (a) VALUES (1)")
+            for descriptor in taken { close(descriptor) }
+            #expect(try count() == 1)
+        }
+    }
+
     @Test func aWriteInsideAWriteStops() async {
         await #expect(processExitsWith: .failure) {
             let directory = try TestDirectory()

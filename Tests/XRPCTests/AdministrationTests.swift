@@ -91,6 +91,14 @@ import XRPCHandlers
             ("no method", try service.token { $0["lxm"] = nil }, "BadJwtLexiconMethod"),
             ("for another server", try service.token { $0["aud"] = "did:web:other.test" }, "BadJwtAudience"),
             ("expired", try service.token { $0["exp"] = .integer(World.start.seconds) }, "JwtExpired"),
+            ("an hour", try service.token { $0["exp"] = .integer(World.start.seconds + 3_600) }, "200"),
+            (
+                "an hour and a slow clock", try service.token { $0["exp"] = .integer(World.start.seconds + 3_660) },
+                "200"
+            ),
+            ("O033 a second more", try service.token { $0["exp"] = .integer(World.start.seconds + 3_661) }, "BadJwt"),
+            ("O033 until tomorrow", try service.token { $0["exp"] = .integer(World.start.seconds + 86_400) }, "BadJwt"),
+            ("O033 for ever", try service.token { $0["exp"] = .integer(.max) }, "BadJwt"),
             (
                 "of an account here", try service.token(own) { $0["iss"] = .text(alice.did.bytes) }, "UntrustedIss"
             ),
@@ -328,6 +336,67 @@ import XRPCHandlers
         #expect(try call(world, .post, "com.atproto.admin.updateAccountSigningKey", body).0 == 400)
         let third = try world.app.administration.rotateKey(of: alice.did, by: .tool)
         #expect(try world.app.repos.verify(alice.did, key: third).problems == [])
+    }
+
+    /// What others have changed in an identity is found, and mended without touching what is theirs.
+    @Test(arguments: Engine.all) func anIdentityIsRepaired(_ engine: Engine) throws {
+        let world = try World(engine)
+        let alice = try Resident(engine, world: world)
+        let account = try #require(try world.app.accounts.find(alice.did))
+        let own = try SigningKey(algorithm: .k256, secret: World.rotationKey)
+        let stranger = try SigningKey(algorithm: .p256, secret: Secret([UInt8](repeating: 6, count: 32)))
+        let directory = PLCDirectory(url: FakeNetwork.directory, network: world.network.network)
+        func change(_ body: (inout PLCOperation) -> Void) throws {
+            try directory.update(alice.did, signedBy: own, body)
+        }
+        func faults() throws -> [HostingError.OperationFault] {
+            try world.app.life.inspectIdentity(of: account).faults
+        }
+        #expect(try faults() == [])
+        let good = try world.app.life.inspectIdentity(of: account).operation
+        let label = PLCOperation.Service(id: "atproto_labeler", type: "AtprotoLabeler", endpoint: "https://l.example")
+        let rows: [(name: String, faults: [HostingError.OperationFault], change: (inout PLCOperation) -> Void)] = [
+            ("another server", [.serviceEndpoint], { $0.services[0].endpoint = "https://old.example" }),
+            ("another kind of service", [.serviceType], { $0.services[0].type = "Other" }),
+            ("no service", [.serviceType, .serviceEndpoint], { $0.services = [label] }),
+            ("another key", [.signingKey], { $0.setSigningKey(stranger.publicKey) }),
+            ("no key", [.signingKey], { $0.verificationMethods = [] }),
+            ("another handle", [.handle], { $0.alsoKnownAs = ["at://other.example", "https://alice.example"] }),
+            ("another handle first", [.handle], { $0.alsoKnownAs.insert("at://other.example", at: 0) }),
+            ("no handle", [.handle], { $0.alsoKnownAs = [] }),
+            (
+                "everything", [.serviceType, .serviceEndpoint, .signingKey, .handle],
+                {
+                    $0.services = []
+                    $0.verificationMethods = []
+                    $0.alsoKnownAs = []
+                }
+            ),
+        ]
+        for row in rows {
+            try change(row.change)
+            #expect(try faults() == row.faults, "\(row.name)")
+            let start = try alice.lastSeq()
+            try world.app.administration.repairIdentity(of: alice.did, by: .tool)
+            #expect(try faults() == [], "\(row.name)")
+            #expect(try alice.events(after: start) == ["identity"], "\(row.name)")
+            #expect(try world.app.life.inspectIdentity(of: account).operation.rotationKeys == good.rotationKeys)
+        }
+        #expect(try world.app.life.inspectIdentity(of: account).operation.alsoKnownAs == ["at://alice.home.test"])
+        // What is beside it stays; what this server may not change it leaves alone.
+        try change { $0.services.append(label) }
+        try change { $0.setSigningKey(stranger.publicKey) }
+        try world.app.administration.repairIdentity(of: alice.did, by: .tool)
+        #expect(try world.app.life.inspectIdentity(of: account).operation.services.contains(label))
+        let count = world.network.state.withLock { $0.log[alice.did.bytes]?.count }
+        try change { $0.rotationKeys = [stranger.publicKey.didKey] }
+        #expect(try faults() == [.rotationKey])
+        #expect(throws: HostingError.unfitOperation(.rotationKey)) {
+            try world.app.administration.repairIdentity(of: alice.did, by: .tool)
+        }
+        #expect(world.network.state.withLock { $0.log[alice.did.bytes]?.count } == count.map { $0 + 1 })
+        let acts = try AdminLog(database: world.test, clock: world.app.clock).list(subject: alice.did.bytes, limit: 100)
+        #expect(acts.filter { $0.action == "repair-identity" }.count == rows.count + 1)
     }
 
     @Test func aKeyThatTheDirectoryTookIsTakenUpAgain() throws {

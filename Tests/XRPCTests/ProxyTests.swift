@@ -360,6 +360,7 @@ import XRPCHandlers
         home.world.app.upstream.metrics.write(to: &text)
         let lines = String(decoding: text.bytes, as: UTF8.self).split(separator: "\n")
         #expect(lines.contains(#"skystead_upstream_calls_total{outcome="\#(row.outcome)"} 1"#), "\(lines)")
+        #expect(lines.contains("skystead_upstream_duration_seconds_count 1"))
     }
 
     @Test func aBodyThatBreaksOffIsNoWholeBody() throws {
@@ -392,6 +393,7 @@ import XRPCHandlers
         let second = try home.call(.get, "app.bsky.feed.getPosts")
         #expect(second.status == 503)
         #expect(second.error == "NotEnoughResources")
+        #expect(second.headers["retry-after"] == "1")
         #expect(try home.call(.get, "com.atproto.server.getSession").status == 200)
         held = nil
         #expect(try home.call(.get, "app.bsky.feed.getPosts").status == 200)

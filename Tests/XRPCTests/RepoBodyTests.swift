@@ -2,13 +2,13 @@ import Accounts
 import Foundation
 import TestSupport
 import Testing
-import XRPCHandlers
 
 @testable import ATProto
 @testable import Base
 @testable import Crypto
 @testable import Repos
 @testable import Web
+@testable import XRPCHandlers
 
 /// The answers that are no JSON: CARs, looked into as a stranger would, and blobs.
 @Suite struct RepoBodyTests {
@@ -220,5 +220,23 @@ import XRPCHandlers
         let text = String(repeating: "x", count: 1_000_001)
         let answer = try home.create("com.example.thing", "a", "{\"t\":\"\(text)\"}")
         #expect(answer.status == 413 && answer.body["error"]?.text == "PayloadTooLarge")
+        #expect(answer.body["message"]?.text == "request entity too large: more than 1000000 bytes", "J007: the limit")
+    }
+
+    /// What importRepo answers for what only large files show (C038 to C050 go through it in Tests/Conformance).
+    @Test func refusedImports() {
+        let rows: [(RepoImportError, Int, String, String)] = [
+            (
+                .unreferenced(max: 1_048_576), 400, "InvalidRepo",
+                "too much unreferenced data: more than 1048576 bytes that the root does not reach"
+            ),
+            (.tooLarge(max: 5), 413, "PayloadTooLarge", "Repository is larger than 5 bytes"),
+            (.repoChanged, 400, "InvalidSwap", "The repository was changed while it was imported. Try again."),
+            (.abandoned, 503, "ServiceUnavailable", "The import was given up. Try again."),
+        ]
+        for (error, status, code, message) in rows {
+            let failure = error.failure
+            #expect(failure.xrpcStatus == status && failure.code == code && failure.message == message)
+        }
     }
 }

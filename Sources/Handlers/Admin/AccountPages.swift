@@ -51,13 +51,15 @@ enum AccountPages {
             html.element("p") { $0.raw("No account fits.") }
             return
         }
-        html.table("Accounts", ["Handle", "State", "E-mail", "Since", "DID"]) { html in
-            for account in found.prefix(pageSize) {
+        let sizes = try call.app.repos.storageBytes(of: found.prefix(pageSize).map(\.did))
+        html.table("Accounts", ["Handle", "State", "Storage", "E-mail", "Since", "DID"]) { html in
+            for (account, bytes) in zip(found.prefix(pageSize), sizes) {
                 html.element("tr") { html in
                     html.element("td") { html in
                         html.element("a", ["href": path(account.did)]) { $0.text(account.shownHandle.bytes) }
                     }
                     html.element("td") { $0.state(account.state) }
+                    html.element("td", ["class": "number"]) { $0.text(ByteCount.words(bytes)) }
                     html.element("td") { $0.text(account.email ?? "–") }
                     html.element("td") { $0.time(account.createdAt) }
                     html.element("td") { html in html.element("code") { $0.text(account.did.bytes) } }

@@ -142,6 +142,12 @@ extension HTML {
         }
     }
 
+    /// What somebody wrote, for somebody else to read: a direction that it sets ends with it, and what is long or piles
+    /// up marks scrolls in a box of its own (reliability J018). All of it is there.
+    mutating func quotation(_ text: Bytes) {
+        element("div", ["class": "said", "tabindex": "0"]) { html in html.element("bdi") { $0.text(text) } }
+    }
+
     /// A moment as people read it, with the whole of it for machines.
     mutating func time(_ moment: Timestamp?) {
         guard let moment else { return raw("–") }

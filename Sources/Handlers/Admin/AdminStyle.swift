@@ -53,6 +53,7 @@ enum AdminStyle {
         td code, td time { white-space: nowrap; }
         td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
         code { font: .875em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
+        .said { max-height: 12rem; max-width: 40rem; overflow: auto; overflow-wrap: anywhere; white-space: pre-wrap; }
         .state { display: inline-block; padding: 0 .5rem; border: 1px solid currentColor; border-radius: 1rem;
           font-size: .8125rem; white-space: nowrap; }
         .state.good { color: var(--good); } .state.bad { color: var(--bad); } .state.warn { color: var(--warn); }

@@ -61,7 +61,7 @@ enum ReportPages {
                 // The token of `com.atproto.moderation.defs`, without its name space.
                 let from = report.reasonType.position(of: 0x23).map { $0 + 1 } ?? 0
                 html.text(report.reasonType.from(from))
-                if let reason = report.reason { html.element("div") { $0.text(reason) } }
+                if let reason = report.reason { html.quotation(reason) }
             }
             html.element("td") { html in
                 if let by = report.reportedBy { html.element("code") { $0.text(by.bytes) } } else { html.raw("–") }
@@ -72,7 +72,7 @@ enum ReportPages {
             html.element("td") { html in
                 if let closed = report.closedAt {
                     html.time(closed)
-                    if let note = report.note { html.element("div") { $0.text(note) } }
+                    if let note = report.note { html.quotation(note) }
                 } else {
                     html.form(to: AdminTab.reports.path + "/close", call) { html in
                         html.void("input", ["type": "hidden", "name": "id", "value": Bytes(String(report.id))])

@@ -62,6 +62,8 @@ extension RepoImportError: XRPCReportable {
         case .commit(let error): Self.invalid("commit: \(error.words)")
         case .wrongAccount(let did): Self.invalid("the commit is of another account: \(did)")
         case .missingBlock(let cid): Self.invalid("missing block \(cid)")
+        case .unreferenced(let max):
+            Self.invalid("too much unreferenced data: more than \(max) bytes that the root does not reach")
         case .tree(let error):
             Self.invalid("MST: \(error.words)" + (error.cid.map { " in \($0)" } ?? ""))
         case .invalidPath(let key): Self.invalid("invalid repo path \(key)")

@@ -41,6 +41,8 @@ enum ServiceToken {
     /// Seconds that a token holds when nobody says otherwise, and at most when it is for no method in particular.
     static let seconds = ServiceJWT.seconds
     static let secondsMax: Int64 = 3_600
+    /// How far another server's clock may be ahead.
+    static let skewSeconds: Int64 = 60
 
     /// Whether a token is of this kind, by its algorithm. Proves nothing.
     static func isSignedByKey(_ token: Bytes) -> Bool {
@@ -76,7 +78,12 @@ enum ServiceToken {
         guard let expiry = jwt.claims.integer("exp"), let issuer = jwt.claims.text("iss"),
             let audience = jwt.claims.text("aud")
         else { throw refused("BadJwt", "poorly formatted jwt") }
-        guard expiry > app.clock.now().seconds else { throw refused("JwtExpired", "jwt expired") }
+        let now = app.clock.now().seconds
+        guard expiry > now else { throw refused("JwtExpired", "jwt expired") }
+        // No server gives out longer ones (specs/pds.md §2.2): this would be one to keep.
+        guard expiry <= now + secondsMax + skewSeconds else {
+            throw refused("BadJwt", "jwt expiration is more than an hour in the future")
+        }
         let service = app.settings.serviceDID.bytes
         guard audience == service || audience == service + "#atproto_pds" else {
             throw refused("BadJwtAudience", "jwt audience does not match service did")

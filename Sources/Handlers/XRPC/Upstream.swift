@@ -64,6 +64,8 @@ public struct Upstream: Sendable {
             isAside ? Self.asideMilliseconds : Self.headMilliseconds + Self.bodyMilliseconds
         request.slowSeconds = Self.headMilliseconds / 1_000
         request.redirects = .refused
+        let start = Clock.monotonicNanoseconds()
+        defer { metrics.durations.add(microseconds: Int((Clock.monotonicNanoseconds() &- start) / 1_000)) }
         do throws(HTTPClientError) {
             let incoming = try open(request)
             metrics.count(UpstreamMetrics.Outcome(status: incoming.head.status))
@@ -129,6 +131,8 @@ public final class UpstreamMetrics: Sendable {
         }
     }
 
+    /// Until the head of an answer, or the failure.
+    let durations = DurationHistogram()
     private let counters = Outcome.allCases.map { (outcome: $0, counter: Counter()) }
 
     func count(_ outcome: Outcome) { counters.first { $0.outcome == outcome }?.counter.add() }
@@ -139,6 +143,8 @@ public final class UpstreamMetrics: Sendable {
         for (outcome, counter) in counters {
             text.sample(name, ["outcome": Bytes(outcome.rawValue)], value: counter.value)
         }
+        durations.write(
+            "skystead_upstream_duration_seconds", help: "Until another service began its answer, or failed.", to: &text)
     }
 }
 

@@ -156,6 +156,9 @@ public struct XRPCResponder: Sendable {
         return Self.json(status, writer)
     }
 
+    /// When to come back to a server that is busy: as the web server says of one that starts.
+    private static let retryAfterSeconds = 1
+
     private func response(for error: any Error, request: Request, method: Bytes) -> Response {
         let failure =
             switch error {
@@ -179,6 +182,8 @@ public struct XRPCResponder: Sendable {
         if let limited = error as? BudgetExceeded {
             limited.state.append(to: &response)
             response.append("Retry-After", HeaderValue(limited.retryAfterSeconds))
+        } else if failure.kind == .unavailable {
+            response.append("Retry-After", HeaderValue(Self.retryAfterSeconds))
         }
         return response
     }

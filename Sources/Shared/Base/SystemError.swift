@@ -22,6 +22,7 @@ extension SystemError: Reportable {
     public var failure: Failure {
         switch errno {
         case ENOSPC, EDQUOT: Failure(.storageFull, "InsufficientStorage", "The server has no room left for this.")
+        case EROFS: Failure(.storageFull, "InsufficientStorage", "The server can't store anything now.")
         case EMFILE, ENFILE: Failure(.unavailable, "ServiceUnavailable", "The server is busy. Try again.")
         default: .internalError
         }

@@ -168,6 +168,12 @@ public struct Administration: Sendable {
         }
     }
 
+    /// Makes a did:plc identity name this server, the account's key and its handle again. Throws as
+    /// `AccountLife.inspectIdentity`, and `HostingError.unfitOperation(.rotationKey)`.
+    public func repairIdentity(of did: DID, by actor: Actor) throws {
+        try life.repairIdentity(of: did) { try log.note(.repairIdentity, did.bytes, by: actor, in: $0) }
+    }
+
     // MARK: Invites and names
 
     /// Makes `count` invite codes for each of `accounts`, or of nobody in particular when there are none.

@@ -71,20 +71,66 @@ extension AccountLife {
         }
     }
 
-    /// In the order in which the reference looks (specs/pds.md §7 row 90).
     private func check(_ operation: PLCOperation, of account: Account) throws {
-        func fault(_ fault: HostingError.OperationFault) -> HostingError { .unfitOperation(fault) }
-        guard operation.rotationKeys.contains(settings.rotationKey.publicKey.didKey) else {
-            throw fault(.rotationKey)
-        }
+        if let fault = try faults(of: operation, account).first { throw HostingError.unfitOperation(fault) }
+    }
+
+    /// What of an operation would take the account away from here, in the order in which the reference looks
+    /// (specs/pds.md §7 row 90).
+    private func faults(of operation: PLCOperation, _ account: Account) throws -> [HostingError.OperationFault] {
+        var faults: [HostingError.OperationFault] = []
+        if !operation.rotationKeys.contains(settings.rotationKey.publicKey.didKey) { faults.append(.rotationKey) }
         let wanted = try recommended(for: account)
         let service = operation.services.first { $0.id == wanted.services.first?.id }
-        guard service?.type == wanted.services.first?.type else { throw fault(.serviceType) }
-        guard service?.endpoint == settings.publicURL else { throw fault(.serviceEndpoint) }
+        if service?.type != wanted.services.first?.type { faults.append(.serviceType) }
+        if service?.endpoint != settings.publicURL { faults.append(.serviceEndpoint) }
         let method = operation.verificationMethods.first { $0.id == wanted.verificationMethods.first?.id }
-        guard method?.didKey == wanted.verificationMethods.first?.didKey else { throw fault(.signingKey) }
-        if account.handle != nil {
-            guard operation.alsoKnownAs.first == wanted.alsoKnownAs.first else { throw fault(.handle) }
+        if method?.didKey != wanted.verificationMethods.first?.didKey { faults.append(.signingKey) }
+        if account.handle != nil, operation.alsoKnownAs.first != wanted.alsoKnownAs.first { faults.append(.handle) }
+        return faults
+    }
+
+    // MARK: The operator's
+
+    /// What the directory has for an account's identity, asked now, and what of it is not as this server needs it.
+    /// Throws `IdentityError`, such as `unsupportedDID` for one that no directory has.
+    public func inspectIdentity(
+        of account: Account
+    ) throws -> (operation: PLCOperation, faults: [HostingError.OperationFault]) {
+        guard account.did.method == "plc" else { throw IdentityError.unsupportedDID(account.did) }
+        let last = try directory.last(of: account.did)
+        guard let operation = PLCOperation(last.value) else { throw IdentityError.notFound(account.did) }
+        return (operation, try faults(of: operation, account))
+    }
+
+    /// Makes an account's identity name this server, the account's signing key and its handle, leaves all else in it as
+    /// it is, and tells the network. Throws as `inspectIdentity`, and `HostingError.unfitOperation(.rotationKey)` for
+    /// an identity that this server may not change any more.
+    func repairIdentity(of did: DID, also note: (any Writer) throws -> Void) throws {
+        guard let account = try stores.accounts.find(did) else { throw AccountError.notFound }
+        if try inspectIdentity(of: account).faults.contains(.rotationKey) {
+            throw HostingError.unfitOperation(.rotationKey)
+        }
+        let wanted = try recommended(for: account)
+        try directory.update(did, signedBy: settings.rotationKey) { operation in
+            for method in wanted.verificationMethods {
+                operation.verificationMethods.removeAll { $0.id == method.id }
+                operation.verificationMethods.append(method)
+            }
+            for service in wanted.services {
+                operation.services.removeAll { $0.id == service.id }
+                operation.services.append(service)
+            }
+            if let handle = account.handle {
+                // The first alias is the handle that counts; one of another handle in its place goes.
+                operation.alsoKnownAs.removeAll { $0 == "at://" + handle.bytes }
+                operation.setHandle(handle)
+            }
+        }
+        try stores.database.write { writer in
+            try stores.events.appendIdentity(did, handle: account.handle, in: writer)
+            try Resolver.forget(did, in: writer)
+            try note(writer)
         }
     }
 }

@@ -128,8 +128,12 @@ public struct Resolver: Sendable {
         // DNS that does not answer is no reason not to ask the host.
         if let texts = try? network.texts("_atproto." + handle.bytes) {
             let claims = texts.filter { $0.starts(with: "did=") }.map { $0.from(4) }
-            if Set(claims).count > 1 { throw .handleNotFound(handle) }
-            if let claim = claims.first, let did = DID(claim) { return did }
+            // Two claims, and one that is none, are for whoever keeps the zone to mend: whoever keeps the host does not
+            // get to answer in their place (reliability F025).
+            if let claim = claims.first {
+                guard Set(claims).count == 1, let did = DID(claim) else { throw .handleNotFound(handle) }
+                return did
+            }
         }
         let url = "https://" + handle.bytes + "/.well-known/atproto-did"
         guard let answer = try? network.get(url, redirects: .followed(max: Self.redirectsMax)), answer.status == 200,

@@ -27,6 +27,7 @@ public enum Actor: Sendable, Equatable {
 public enum AdminAct: String, Sendable, CaseIterable {
     case create, takedown, liftTakedown = "lift-takedown", suspend, unsuspend, deactivate, activate, delete
     case setHandle = "set-handle", setEmail = "set-email", setPassword = "set-password", rotateKey = "rotate-key"
+    case repairIdentity = "repair-identity"
     case revokeCredentials = "revoke-credentials"
     case createInvites = "create-invites", disableInvites = "disable-invites"
     case forbidInvites = "forbid-invites", allowInvites = "allow-invites"

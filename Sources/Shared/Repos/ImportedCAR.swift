@@ -9,6 +9,8 @@ public final class ImportedCAR {
     let root: CID
     /// Bytes of the CAR.
     public let size: Int
+    /// Bytes of all its blocks with their CIDs.
+    let blockSize: Int
 
     private let file: FileHandle
     private let index: BlockIndex
@@ -21,7 +23,7 @@ public final class ImportedCAR {
     ) throws {
         let file = try FileHandle.temporary(in: directory)
         let index = BlockIndex(directory: directory)
-        var received = 0
+        var (received, blockSize) = (0, 0)
         do {
             let reader = try CARReader { buffer in
                 let count = try source(buffer)
@@ -32,6 +34,7 @@ public final class ImportedCAR {
             }
             try reader.each { cid, block in
                 try index.add(cid, BlockIndex.Place(offset: reader.offset - block.count, count: block.count))
+                blockSize += Self.size(of: block.count)
             }
             root = reader.root
         } catch let error as CARError {
@@ -41,7 +44,11 @@ public final class ImportedCAR {
         self.file = file
         self.index = index
         size = received
+        self.blockSize = blockSize
     }
+
+    /// Bytes of a block of `count` bytes with its CID.
+    static func size(of count: Int) -> Int { CID.byteCount + count }
 
     /// The bytes of a block. Throws `RepoImportError.missingBlock`.
     func block(_ cid: CID) throws -> Bytes {

@@ -11,6 +11,8 @@ public enum RepoImportError: Error, Equatable, Sendable {
     case wrongAccount(DID)
     /// A block that the root reaches is not in the CAR: the commit, a node or a record.
     case missingBlock(CID)
+    /// Blocks that the root does not reach have more than this many bytes.
+    case unreferenced(max: Int)
     case tree(MSTError)
     /// A key that is no repository path: no NSID, or no record key.
     case invalidPath(Bytes)

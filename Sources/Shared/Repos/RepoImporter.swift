@@ -18,6 +18,10 @@ public struct RepoImporter: Sendable {
     /// second.
     static let idleSeconds: Int64 = 600
 
+    /// Bytes that blocks which the root does not reach may have: a tenth of all blocks (reliability F3), and in a short
+    /// CAR this much, since an export may have brought along what was deleted of late.
+    static func unreferencedSizeMax(of blockSize: Int) -> Int { max(1 << 20, blockSize / 10) }
+
     /// `directory` is where CARs are kept while they are read; it is made.
     public init(repos: RepoStore, directory: String, sizeMax: Int) throws(SystemError) {
         self.repos = repos
@@ -54,7 +58,11 @@ public struct RepoImporter: Sendable {
         guard commit.did == did else { throw RepoImportError.wrongAccount(commit.did) }
         let staging = try RepoStaging(repos, did: did, after: commit.rev)
         do {
-            let (records, nodes) = try stage(commit.data, of: car, in: staging)
+            let (records, nodes, reached) = try stage(commit.data, of: car, in: staging)
+            let unreferencedMax = Self.unreferencedSizeMax(of: car.blockSize)
+            guard car.blockSize - reached - ImportedCAR.size(of: block.count) <= unreferencedMax else {
+                throw RepoImportError.unreferenced(max: unreferencedMax)
+            }
             let info = try staging.publish()
             return Outcome(
                 commit: info, records: records, nodes: nodes, isSigned: signers.contains { commit.isSigned(by: $0) })
@@ -75,8 +83,11 @@ public struct RepoImporter: Sendable {
     }
 
     /// Walks the tree in key order, checks what it meets and stores it.
-    private func stage(_ root: CID, of car: ImportedCAR, in staging: RepoStaging) throws -> (records: Int, nodes: Int) {
-        var (records, nodes, expanded) = (0, 0, 0)
+    /// `reached` is the size of the blocks that it met.
+    private func stage(
+        _ root: CID, of car: ImportedCAR, in staging: RepoStaging
+    ) throws -> (records: Int, nodes: Int, reached: Int) {
+        var (records, nodes, expanded, reached) = (0, 0, 0, 0)
         // A walk visits a node right after it was loaded: its block is at hand then.
         var last: (cid: CID, block: Bytes)?
         let tree = try MST(root: root) { cid in
@@ -89,6 +100,7 @@ public struct RepoImporter: Sendable {
             case .node(let node):
                 guard let (cid, block) = last, cid == node.cid else { throw RepoError.corrupt("unsealed node") }
                 nodes += 1
+                reached += ImportedCAR.size(of: block.count)
                 try staging.add(cid, block)
             case .record(let key, let cid):
                 let record = try StagedRecord(key, cid, car)
@@ -96,11 +108,12 @@ public struct RepoImporter: Sendable {
                 expanded += record.bytes.count
                 guard expanded <= sizeMax else { throw RepoImportError.tooLarge(max: sizeMax) }
                 records += 1
+                reached += ImportedCAR.size(of: record.bytes.count)
                 try staging.add(record)
             }
             return .into
         }
-        return (records, nodes)
+        return (records, nodes, reached)
     }
 }
 

@@ -62,6 +62,17 @@ public struct StorageUse: Sendable, Equatable {
 }
 
 extension RepoStore {
+    /// Bytes of records and blobs of each account, in the order of `dids`; 0 for one that has no repository.
+    public func storageBytes(of dids: [DID]) throws -> [Int] {
+        try database.read { reader in
+            try dids.map { did in
+                try reader.first("SELECT record_bytes + blob_bytes FROM repo WHERE did = \(did.sql)") {
+                    try $0.integer(0)
+                } ?? 0
+            }
+        }
+    }
+
     /// What the account takes up, counted by collection: reads the whole of its record table, but for the records.
     ///
     /// Throws `RepoError.repoNotFound`.

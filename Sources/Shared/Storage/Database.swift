@@ -123,10 +123,13 @@ public enum StorageError: Error, Equatable, Sendable {
     case refused(code: String, message: String, sql: String)
     /// A unique, foreign-key or check rule was broken.
     case constraint(message: String, sql: String)
-    /// Another writer held the lock for longer than the busy time-out, or no connection was free in time.
+    /// Another writer held the lock for longer than the busy time-out, or no connection was free in time, or no
+    /// descriptor for one (EMFILE).
     case busy
     /// The disk is full (SQLITE_FULL, SQLSTATE 53100).
     case full
+    /// The file system takes no writes: mounted, or mounted anew, for reading only (EROFS).
+    case readOnly
     /// The connection broke while the commit was under way: whether it happened is not known.
     case unknownOutcome
     case unexpectedColumn(Int)
@@ -142,6 +145,7 @@ extension StorageError: Reportable {
         switch self {
         case .busy: Failure(.unavailable, "ServiceUnavailable", "The server is busy. Try again.")
         case .full: Failure(.storageFull, "InsufficientStorage", "The server has no room left for this.")
+        case .readOnly: Failure(.storageFull, "InsufficientStorage", "The server can't store anything now.")
         case .refused, .constraint, .unexpectedColumn, .unknownOutcome, .schemaVersion, .unsafeSetting:
             .internalError
         }

@@ -77,7 +77,9 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
         let code = sqlite3_open_v2(path, &opened, flags, vfs)
         guard code == SQLITE_OK, let opened else {
             let message = String(cString: sqlite3_errstr(code))
+            let isShort = opened.map { Self.lacksDescriptors(code, $0) } ?? false
             sqlite3_close_v2(opened)
+            if isShort { throw .busy }
             throw .refused(code: String(code), message: "open: \(message)", sql: "")
         }
         busy = .allocate(capacity: 1)
@@ -158,6 +160,7 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
     }
 
     private static func error(_ code: Int32, _ handle: OpaquePointer, _ sql: String) -> StorageError {
+        if code == SQLiteLogBuffer.readOnlyCode { return .readOnly }
         let message = String(cString: sqlite3_errmsg(handle))
         switch code & 0xFF {
         case SQLITE_BUSY, SQLITE_LOCKED: return .busy
@@ -165,8 +168,15 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
         case SQLITE_CONSTRAINT: return .constraint(message: message, sql: sql)
         // SQLite has no code for a full disk or quota where it grows the shared memory file.
         case SQLITE_IOERR where [ENOSPC, EDQUOT].contains(sqlite3_system_errno(handle)): return .full
+        case SQLITE_IOERR where sqlite3_system_errno(handle) == EROFS: return .readOnly
+        case SQLITE_CANTOPEN where lacksDescriptors(code, handle): return .busy
         default: return .refused(code: String(code), message: message, sql: sql)
         }
+    }
+
+    /// Whether a file could not be opened because this process, or the machine, has as many open as it may.
+    private static func lacksDescriptors(_ code: Int32, _ handle: OpaquePointer) -> Bool {
+        code & 0xFF == SQLITE_CANTOPEN && [EMFILE, ENFILE].contains(sqlite3_system_errno(handle))
     }
 
     private func failed(_ code: Int32, _ sql: String) -> StorageError {
@@ -175,6 +185,7 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
         switch code & 0xFF {
         // What the connection knows of the file can't be trusted any more.
         case SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_CANTOPEN: isUsable = false
+        case SQLITE_READONLY where error == .readOnly: isUsable = false
         default: break
         }
         return error

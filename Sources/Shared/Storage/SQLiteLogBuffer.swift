@@ -17,6 +17,8 @@ internal import Glibc
 enum SQLiteLogBuffer {
     /// Bytes that are gathered: a transaction of more writes in several pieces.
     static let capacity = 512 * 1_024
+    /// What a write answers when the file system takes none: a code of ours beside SQLite's SQLITE_READONLY_….
+    static let readOnlyCode = SQLITE_READONLY | 255 << 8
 
     private static let names = Guarded<[String: UnsafeMutablePointer<sqlite3_vfs>]>([:])
 
@@ -121,11 +123,24 @@ private struct BufferedLog {
         var done = 0
         while done < held.count {
             let count = min(held.count - done, pieceSizeMax)
-            let code = below(file) { $1.xWrite($0, held.buffer + done, Int32(count), held.start + Int64(done)) }
+            let code = write(file, held.buffer + done, count, at: held.start + Int64(done))
             if code != SQLITE_OK { return code }
             done += count
         }
         return SQLITE_OK
+    }
+
+    /// Writes to the file itself. SQLite's own VFS has a code for ENOSPC alone, and `errno` is another one by the time
+    /// that the error is asked about: a full quota and a file system that takes no writes get theirs here.
+    private static func write(
+        _ file: File?, _ bytes: UnsafeRawPointer, _ count: Int, at offset: Int64
+    ) -> Int32 {
+        let code = below(file) { $1.xWrite($0, bytes, Int32(count), offset) }
+        switch code == SQLITE_OK ? 0 : errno {
+        case EDQUOT: return SQLITE_FULL
+        case EROFS: return SQLiteLogBuffer.readOnlyCode
+        default: return code
+        }
     }
 
     /// SQLite's own VFS takes the length of a write for a number of 17 bits (seekAndWriteFd of os_unix.c).
@@ -164,7 +179,7 @@ private struct BufferedLog {
             let code = flush(file)
             if code != SQLITE_OK { return code }
             // Longer than any page.
-            if Int(count) > SQLiteLogBuffer.capacity { return below(file) { $1.xWrite($0, bytes, count, offset) } }
+            if Int(count) > SQLiteLogBuffer.capacity { return write(file, bytes, Int(count), at: offset) }
             log.pointee.start = offset
             log.pointee.buffer.copyMemory(from: bytes, byteCount: Int(count))
             log.pointee.count = Int(count)

@@ -18,16 +18,22 @@ extension SQLite {
 
     /// What a quick look finds wrong with the file: pages and their order, not indexes against tables. Reads it all,
     /// once; empty when all is well.
-    public func quickProblems() throws -> [String] {
-        let connection = try maintenanceConnection()
-        return try connection.all("PRAGMA quick_check(10)") { try $0.text(0).description }.filter { $0 != "ok" }
-    }
+    public func quickProblems() throws -> [String] { try problems("PRAGMA quick_check(10)") }
 
     /// What SQLite finds wrong with the file and with references between tables; empty when all is well. Reads it all.
     public func integrityProblems() throws -> [String] {
-        let connection = try maintenanceConnection()
-        let problems = try connection.all("PRAGMA integrity_check") { try $0.text(0).description }
-        let orphans = try connection.all("PRAGMA foreign_key_check") { try $0.text(0).description }
-        return problems.filter { $0 != "ok" } + orphans.map { "a row of \($0) refers to nothing" }
+        let problems = try problems("PRAGMA integrity_check")
+        if !problems.isEmpty { return problems }
+        let orphans = try maintenanceConnection().all("PRAGMA foreign_key_check") { try $0.text(0).description }
+        return orphans.map { "a row of \($0) refers to nothing" }
+    }
+
+    /// The answer of a check. A file may be so damaged that the check itself can't go on: then that is the problem.
+    private func problems(_ check: SQL) throws -> [String] {
+        do {
+            return try maintenanceConnection().all(check) { try $0.text(0).description }.filter { $0 != "ok" }
+        } catch StorageError.refused(_, let message, _) {
+            return [message]
+        }
     }
 }

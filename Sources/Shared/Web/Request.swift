@@ -126,7 +126,7 @@ public struct Request {
 
     /// The whole body; throws `Failure(.tooLarge)` as soon as it is longer than `sizeMax`.
     public func collectBody(sizeMax: Int) throws -> [UInt8] {
-        if let contentLength, contentLength > sizeMax { throw Self.tooLarge }
+        if let contentLength, contentLength > sizeMax { throw Self.tooLarge(sizeMax) }
         var collected: [UInt8] = []
         collected.reserveCapacity(min(contentLength ?? 4_096, sizeMax))
         var ended = false
@@ -136,12 +136,14 @@ public struct Request {
                 ended = count == 0
                 collected.append(contentsOf: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
             }
-            if collected.count > sizeMax { throw Self.tooLarge }
+            if collected.count > sizeMax { throw Self.tooLarge(sizeMax) }
         }
         return collected
     }
 
-    static let tooLarge = Failure(.tooLarge, "PayloadTooLarge", "request entity too large")
+    static func tooLarge(_ max: Int) -> Failure {
+        Failure(.tooLarge, "PayloadTooLarge", "request entity too large: more than \(max) bytes")
+    }
 }
 
 /// A body in hand, for tests and for server-side calls.

@@ -121,6 +121,14 @@ enum AccountTool {
             throw ToolError(
                 "the account's DID document does not name this server and its key",
                 remedy: "change the document first; `skystead account info` shows the key")
+        } catch HostingError.unfitOperation(.rotationKey) {
+            throw ToolError(
+                "this server's rotation key is not in the identity any more, so that it can't change it",
+                remedy: "whoever holds one of its rotation keys can; `skystead plc show` has them")
+        } catch IdentityError.unsupportedDID(let did) {
+            throw ToolError("no directory has \(did)", remedy: "its document is on its own host: skystead doctor")
+        } catch IdentityError.tombstoned(let did) {
+            throw ToolError("\(did) was given up: the directory has a tombstone for it")
         } catch let error as IdentityError {
             throw ToolError(
                 "the identity could not be changed: \(error)", remedy: "look at SKYSTEAD_PLC_URL: skystead check")

@@ -6,9 +6,10 @@ enum Tool {
     static let commands: [Command] = [
         .up, .check, .doctor, .accountCreate, .accountList, .accountInfo, .accountSuspend, .accountUnsuspend,
         .accountTakedown, .accountDelete, .accountResetPassword, .accountRotateKey, .accountSetEmail, .accountSetHandle,
-        .inviteList, .inviteDisable, .invite, .mailTest, .mailQueue, .mailRetry, .takedownAccount, .takedownRecord,
-        .takedownBlob, .reportList, .reportShow, .reportClose, .audit, .blobsCheck, .blobsMove, .blobsRestore,
-        .crawlersNotify, .crawlers, .sequenceRaise, .sequence, .restoreFinish, .settings, .migrate, .version,
+        .plcShow, .plcRepair, .inviteList, .inviteDisable, .invite, .mailTest, .mailQueue, .mailRetry, .takedownAccount,
+        .takedownRecord, .takedownBlob, .reportList, .reportShow, .reportClose, .audit, .blobsCheck, .blobsMove,
+        .blobsRestore, .crawlersNotify, .crawlers, .sequenceRaise, .sequence, .restoreFinish, .settings, .migrate,
+        .version,
     ]
 
     /// Exit codes: 0 done; 1 it did not work, or `check` found something wrong; 2 the command line is wrong.

@@ -1,5 +1,6 @@
 #include "CFaultVFS.h"
 
+#include <errno.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -32,6 +33,10 @@ static int write_file(sqlite3_file *f, const void *b, int n, sqlite3_int64 o) {
     if (must_fail(CFaultVFS_full, CFaultVFS_write)) {
         if (atomic_load(&fault_kind) == CFaultVFS_full) return SQLITE_FULL;
         real(f)->pMethods->xWrite(real(f), b, n / 2, o);
+        return SQLITE_IOERR_WRITE;
+    }
+    if (must_fail(CFaultVFS_quota, CFaultVFS_readOnly)) {
+        errno = atomic_load(&fault_kind) == CFaultVFS_quota ? EDQUOT : EROFS;
         return SQLITE_IOERR_WRITE;
     }
     return real(f)->pMethods->xWrite(real(f), b, n, o);

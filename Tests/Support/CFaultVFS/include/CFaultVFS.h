@@ -8,7 +8,10 @@ enum {
     // Writes put down half of their bytes and answer SQLITE_IOERR_WRITE.
     CFaultVFS_write = 2,
     // Syncs answer SQLITE_IOERR_FSYNC.
-    CFaultVFS_sync = 3
+    CFaultVFS_sync = 3,
+    // Writes put down nothing and answer SQLITE_IOERR_WRITE, as SQLite's own VFS does with EDQUOT and with EROFS.
+    CFaultVFS_quota = 4,
+    CFaultVFS_readOnly = 5
 };
 
 // Registers the VFS. 0 when it worked; calling it again is harmless.
