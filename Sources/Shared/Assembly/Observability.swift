@@ -1,4 +1,7 @@
 public import Base
+internal import Hosting
+internal import Mail
+internal import Moderation
 internal import Repos
 public import Storage
 
@@ -25,6 +28,23 @@ public enum Observability {
             text.sample("skystead_blob_received_bytes_total", value: blobs.bytesReceived.value)
             text.family("skystead_blob_sent_bytes_total", .counter, help: "Bytes of blobs that were asked for.")
             text.sample("skystead_blob_sent_bytes_total", value: blobs.bytesSent.value)
+        }
+    }
+
+    /// What waits in the database to be done, asked for at each scrape. While the database does not answer there are no
+    /// samples.
+    static func registerQueues(_ metrics: Metrics, _ service: Service) {
+        let (database, reports, blobs) = (service.database, service.reports.reports, service.blobs)
+        metrics.register { text in
+            text.family("skystead_queue_depth", .gauge, help: "What waits in the database to be done, by queue.")
+            let queues: [(name: Bytes, depth: () throws -> Int)] = [
+                ("mail", { try MailQueue.depth(in: database) }), ("reports", { try reports.openCount() }),
+                ("blob_leftovers", { try blobs.leftoverCount() }),
+            ]
+            for queue in queues {
+                guard let depth = try? queue.depth() else { continue }
+                text.sample("skystead_queue_depth", ["queue": queue.name], value: depth)
+            }
         }
     }
 

@@ -22,6 +22,7 @@ public struct XRPCService: Sendable {
         let service = try Service(settings, log: log)
         Observability.register(metrics, process: "xrpc", service.database)
         Observability.register(metrics, service.blobs)
+        Observability.registerQueues(metrics, service)
         let tokens = SessionTokens(key: service.serviceKeys.sessions, service: service.serviceDID)
         let database: any Database = service.database
         var surface = XRPCSettings(

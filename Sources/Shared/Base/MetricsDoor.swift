@@ -8,7 +8,7 @@ internal import Glibc
 public final class MetricsDoor: Sendable {
     static let requestSizeMax = 4_096
     static let timeoutSeconds = 2
-    private static let stackSize = 256 << 10
+    private static let stackSize = 1 << 20
 
     private let descriptor: Int32
     private let metrics: Metrics

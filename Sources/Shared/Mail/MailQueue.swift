@@ -132,6 +132,11 @@ public struct MailQueue: Sendable {
             """)
     }
 
+    /// How many wait for their time, or are being handed over.
+    public static func depth(in database: any Database) throws -> Int {
+        try database.first("SELECT count(*) FROM mail WHERE state = 'queued'") { try $0.integer(0) } ?? 0
+    }
+
     /// Drops what waits for an account that is gone.
     public static func remove(of did: DID, in writer: any Writer) throws {
         try writer.run("DELETE FROM mail WHERE did = \(SQL.Value.text(did.bytes))")

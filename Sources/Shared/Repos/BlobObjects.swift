@@ -155,6 +155,11 @@ extension BlobStore {
         try database.first("SELECT count(*) FROM blob_object WHERE place = \(place.sql)") { try $0.integer(0) } ?? 0
     }
 
+    /// How many objects are to be removed, or are just being stored.
+    public func leftoverCount() throws -> Int {
+        try database.first("SELECT count(*) FROM blob_leftover") { try $0.integer(0) } ?? 0
+    }
+
     /// Stores a few bytes where new blobs go, reads them and removes them. Throws `BlobStorageError`, and what the
     /// place throws.
     public func probe(entropy: Entropy) throws {
