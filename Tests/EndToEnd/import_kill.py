@@ -137,6 +137,7 @@ class PostgresObserver:
         """Waits until the server has ended what it did for a process that is gone: a COMMIT may be on its way."""
         busy = """
             SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+            AND backend_type = 'client backend'
             AND state <> 'idle'
             """
         wait_until(lambda: not self.rows(busy), what="the transactions of the killed responder have ended")
