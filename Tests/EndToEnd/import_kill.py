@@ -88,7 +88,8 @@ class SQLiteObserver:
         self.connection = sqlite3.connect(self.path, timeout=20, isolation_level=None)
 
     def rows(self, statement):
-        return [tuple("" if field is None else str(field) for field in row) for row in self.connection.execute(statement)]
+        found = self.connection.execute(statement)
+        return [tuple("" if field is None else str(field) for field in row) for row in found]
 
     def wait_for_change(self, statement, call):
         """Returns when `statement` gives something else than at first, or when `call` has ended."""
@@ -110,31 +111,32 @@ class PostgresObserver:
 
     def __init__(self, stack):
         self.command = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", stack.environment["SKYSTEAD_DATABASE_URL"]]
+        self.process = None
 
     def rows(self, statement):
         done = subprocess.run([*self.command, "-F", "\t", "-c", statement], capture_output=True, text=True, check=True)
         return [tuple(line.split("\t")) for line in done.stdout.splitlines()]
 
     def wait_for_change(self, statement, call):
-        # Asks in the server, with a new snapshot for each question: this process is only told the end.
+        # Asks in the server, with a new snapshot for each question. A notice comes at once; the rest has time.
         loop = f"""
             DO $$
-            DECLARE first text; now text; until timestamptz := clock_timestamp() + interval '60 seconds';
+            DECLARE first text := ({statement}); until timestamptz := clock_timestamp() + interval '60 seconds';
             BEGIN
-                EXECUTE $q${statement}$q$ INTO first;
-                LOOP
-                    EXECUTE $q${statement}$q$ INTO now;
-                    EXIT WHEN now IS DISTINCT FROM first OR clock_timestamp() > until;
-                END LOOP;
+                WHILE ({statement}) = first AND clock_timestamp() < until LOOP END LOOP;
+                RAISE NOTICE 'changed';
             END $$;
             """
-        process = subprocess.Popen([*self.command, "-c", loop], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        process.wait()
-        with process.stderr:
-            demand(process.returncode == 0, f"the observer ended: {process.stderr.read()[:300]}")
+        self.process = subprocess.Popen([*self.command, "-c", loop], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.said = os.read(self.process.stderr.fileno(), 1_000)
 
     def settle(self):
         """Waits until the server has ended what it did for a process that is gone: a COMMIT may be on its way."""
+        if self.process:
+            with self.process.stderr:
+                said = self.said + self.process.stderr.read()
+            demand(self.process.wait() == 0 and b"changed" in said, f"the observer ended: {said[:300]}")
+            self.process = None
         busy = """
             SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
             AND backend_type = 'client backend'
@@ -152,7 +154,8 @@ class Target:
     def __init__(self, path, did, records, blobs, seed):
         self.path, self.blobs = path, blobs  # the CIDs that its records name
         pictures = [
-            (f"{PICTURE}/{number:04}", {"$type": PICTURE, "picture": blob}) for number, blob in enumerate(blobs.values())
+            (f"{PICTURE}/{number:04}", {"$type": PICTURE, "picture": blob})
+            for number, blob in enumerate(blobs.values())
         ]
         data, self.count = repository.write(path, did, [*repository.posts(records, 200, seed=seed), *pictures])
         self.data = bytes(data)
@@ -197,10 +200,8 @@ class Rig:
         return account["did"], account["accessJwt"]
 
     def upload(self, name):
-        content = json.loads(
-            self.ask("com.atproto.repo.uploadBlob", raw=f"blob {name}".encode(), headers={"Content-Type": "image/x-test"})
-        )
-        blob = content["blob"]
+        words = {"raw": f"blob {name}".encode(), "headers": {"Content-Type": "image/x-test"}}
+        blob = json.loads(self.ask("com.atproto.repo.uploadBlob", **words))["blob"]
         return blob | {"ref": repository.cbrrr.CID.decode(blob["ref"]["$link"])}
 
     def ask(self, method, params="", **words):

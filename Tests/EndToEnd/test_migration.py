@@ -5,10 +5,10 @@
 Two whole services that share a PLC directory: each database as the source of the other. The operation that changes the
 identity is signed by the owner, who holds a rotation key, or by the old host, which mails a code for it.
 
-Every step is interrupted and taken again. Each call of a step loses its responder twice: to a kill -9 before there is an
-answer, and to one when there is, which the client then never sees. After that the step is taken, its responder is
-killed once more, and it is taken again. Whatever had happened, the move goes on, and at its end the account is whole
-at the new host, once.
+Every step is interrupted and taken again. Each call of a step loses its responder twice: to a kill -9 before there is
+an answer, and to one when there is, which the client then never sees. After that the step is taken, the responders are
+killed once more, and it is taken again. Whatever had happened, the move goes on, and at its end the account is whole at
+the new host, once.
 """
 
 import base64
@@ -42,6 +42,7 @@ from websockets.sync.client import connect
 PASSWORD = "correct horse battery staple"
 POST = "app.bsky.feed.post"
 CAR = {"Content-Type": "application/vnd.ipld.car"}
+TYPE = {"Content-Type": "image/x-test"}
 
 
 class Host:
@@ -199,7 +200,7 @@ class MigrationTests(unittest.TestCase):
         self.blobs = {}
         for number in range(12):
             content = f"blob {number}: ".encode() + os.urandom(1_000)
-            blob = old.json("com.atproto.repo.uploadBlob", raw=content, headers={"Content-Type": "image/x-test"})["blob"]
+            blob = old.json("com.atproto.repo.uploadBlob", raw=content, headers=TYPE)["blob"]
             self.blobs[blob["ref"]["$link"]] = content
             record = {"$type": "com.example.picture", "picture": blob}
             old.json(
@@ -243,8 +244,8 @@ class MigrationTests(unittest.TestCase):
         operation["sig"] = base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
         self.directory("", operation)
 
-    # The steps of a move. Each can be taken again, whatever became of it the first time. `calls_` gives the calls that a
-    # step is made of, as (host, method, what goes with it), for being interrupted in each of them.
+    # The steps of a move. Each can be taken again, whatever became of it the first time. `calls_` gives the calls that
+    # a step is made of, as (host, method, what goes with it), for being interrupted in each of them.
 
     AUTH = {"params": "?aud=did:web:localhost&lxm=com.atproto.server.createAccount"}
 
@@ -310,8 +311,7 @@ class MigrationTests(unittest.TestCase):
         yield new, "com.atproto.repo.listMissingBlobs", {}
         cid = self.missing(new)[0]
         yield old, "com.atproto.sync.getBlob", {"params": f"?did={self.did}&cid={cid}"}
-        words = {"raw": self.blobs[cid], "headers": {"Content-Type": "image/x-test"}}
-        yield new, "com.atproto.repo.uploadBlob", words
+        yield new, "com.atproto.repo.uploadBlob", {"raw": self.blobs[cid], "headers": TYPE}
 
     def step_blobs(self, old, new):
         missing = self.missing(new)
@@ -320,7 +320,7 @@ class MigrationTests(unittest.TestCase):
             status, _, content = old.call("com.atproto.sync.getBlob", params=f"?did={self.did}&cid={cid}")
             self.assertEqual(status, 200)
             self.assertEqual(content, self.blobs[cid])
-            blob = new.json("com.atproto.repo.uploadBlob", raw=content, headers={"Content-Type": "image/x-test"})["blob"]
+            blob = new.json("com.atproto.repo.uploadBlob", raw=content, headers=TYPE)["blob"]
             self.assertEqual(blob["ref"]["$link"], cid)
         left = self.missing(new)
         self.assertEqual(len(left), len(missing) - max(1, len(missing) // 2) if missing else 0)

@@ -4,13 +4,13 @@
 
 arroba 3.1 has no move of accounts. What it serves and what not:
 
-    served over XRPC     getRepo, importRepo (it asks the PLC directory and verifies our commit), listRecords, getRecord,
-                         sync.getRecord, getLatestCommit, getRepoStatus, createRecord, applyWrites
+    served over XRPC     getRepo, importRepo (it asks the PLC directory and verifies our commit), listRecords,
+                         getLatestCommit, getRepoStatus, createRecord, putRecord, applyWrites
     functions of its     service token, PLC operation, activation, deactivation: called in its process, since no XRPC
     own, without XRPC    method leads to them (Tests/Support/arroba_peer.py)
-    not there            createAccount, getServiceAuth, listMissingBlobs, preferences, recommended credentials, submission
-                         of an operation; blobs: uploadBlob is not implemented, and getBlob needs Google's datastore. The
-                         owner brings the blob from a copy, and to the peer none goes
+    not there            createAccount, getServiceAuth, listMissingBlobs, preferences, recommended credentials,
+                         submission of an operation; blobs: uploadBlob is not implemented, and getBlob needs Google's
+                         datastore. The owner brings the blob from a copy, and to the peer none goes
 
 Its commits name the one before (`prev`), and its revisions are numbers of its event stream, decades before ours: both
 must come through an import. On our side every call is also interrupted, as in test_migration.py.
@@ -19,6 +19,7 @@ must come through an import. On our side every call is also interrupted, as in t
 import hashlib
 import json
 import sys
+import tempfile
 import unittest
 import urllib.error
 import urllib.request
@@ -27,16 +28,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Support"))
 
 import cbrrr
+import repository
 from arroba_peer import TOKEN, Peer
-from stack import Stack
-from test_migration import CAR, PASSWORD, POST, Host
+from stack import Stack, record_key
+from test_migration import CAR, PASSWORD, POST, TYPE, Host
 from verify import block_of, parse_car, tree_of, verify_commit, verify_repository, verify_signature
 
 NOTE = "com.example.note"
 PICTURE = "com.example.picture"
 CREATE = "com.atproto.server.createAccount"
 PICTURE_BYTES = b"a picture, of sorts"
-TYPE = {"Content-Type": "image/x-test"}
 
 
 def samples(blob):
@@ -51,8 +52,7 @@ def samples(blob):
     found = {f"{NOTE}/{name}": {"$type": NOTE, "value": value} for name, value in values.items()}
     found[f"{PICTURE}/self"] = {"$type": PICTURE, "picture": blob}
     for number in range(300):
-        key = f"3jzfcijpj2z{'234567abcdefghijklmnopqrstuvwxyz'[number // 32]}{'234567abcdefghijklmnopqrstuvwxyz'[number % 32]}"
-        found[f"{POST}/{key}"] = {
+        found[f"{POST}/{record_key(number)}"] = {
             "$type": POST,
             "text": f"post {number} 🏡",
             "createdAt": "2026-01-01T00:00:00.000Z",
@@ -120,7 +120,8 @@ class PeerCase:
         for collection in (NOTE, PICTURE, POST):
             cursor = ""
             while True:
-                page = ask("com.atproto.repo.listRecords", params=f"?repo={self.did}&collection={collection}&limit=100{cursor}")
+                params = f"?repo={self.did}&collection={collection}&limit=100{cursor}"
+                page = ask("com.atproto.repo.listRecords", params=params)
                 # With a cursor the peer begins with the record that was the last before.
                 found |= {one["uri"].removeprefix(f"at://{self.did}/"): one["cid"] for one in page["records"]}
                 if "cursor" not in page:
@@ -192,7 +193,8 @@ class PeerCase:
         self.assertGreater(mine["rev"], commit["rev"])
         status = self.stack.call("com.atproto.sync.getBlob", params=f"?did={self.did}&cid={link}")
         self.assertEqual((status[0], status[2]), (200, PICTURE_BYTES))
-        self.here.json("com.atproto.repo.createRecord", {"repo": self.did, "collection": NOTE, "record": {"$type": NOTE}})
+        body = {"repo": self.did, "collection": NOTE, "record": {"$type": NOTE}}
+        self.here.json("com.atproto.repo.createRecord", body)
         self.assertFalse(self.there.json("com.atproto.sync.getRepoStatus", params=f"?did={self.did}")["active"])
 
     def fill_peer(self, records):
@@ -257,9 +259,11 @@ class PeerCase:
         self.assertEqual(self.listed(self.here.json), records)
 
         # Its own code asks the directory for our key, and takes nothing that the key has not signed.
-        forged = bytearray(car)
-        forged[car.index(commit["sig"]) + 40] ^= 1
-        self.assertEqual(self.there.call("com.atproto.repo.importRepo", raw=bytes(forged))[0] // 100, 4)
+        with tempfile.NamedTemporaryFile() as file:
+            repository.write(file.name, self.did, repository.posts(3, 200))
+            forged = Path(file.name).read_bytes()
+        status, content = self.there.call("com.atproto.repo.importRepo", raw=forged)
+        self.assertEqual((status, b"verify signature" in content), (400, True), content)
         self.assertEqual(self.there.call("com.atproto.repo.importRepo", raw=car)[0], 200)
         status, content = self.there.call("com.atproto.repo.importRepo", raw=car)
         self.assertEqual((status, b"already exists" in content), (400, True), content)
@@ -283,7 +287,8 @@ class PeerCase:
 
         # As both tell.
         head = self.there.json("com.atproto.sync.getLatestCommit", params=f"?did={self.did}")
-        self.assertEqual(head, json.loads(self.here.call("com.atproto.sync.getLatestCommit", params=f"?did={self.did}")[2]))
+        mine = self.here.json("com.atproto.sync.getLatestCommit", params=f"?did={self.did}")
+        self.assertEqual(head, mine)
         self.assertEqual(head["rev"], commit["rev"])
         self.assertEqual(self.listed(self.there.json), records)
         content = self.there.call("com.atproto.sync.getRepo", params=f"?did={self.did}")[1]
@@ -302,7 +307,8 @@ class PeerCase:
         status, _, content = self.here.call("com.atproto.server.activateAccount", raw=b"")
         self.assertEqual((status, json.loads(content)["error"]), (400, "IncompatibleDidDoc"))
         link = blob["ref"]["$link"]
-        self.assertEqual(self.here.call("com.atproto.sync.getBlob", params=f"?did={self.did}&cid={link}")[2], PICTURE_BYTES)
+        got = self.here.call("com.atproto.sync.getBlob", params=f"?did={self.did}&cid={link}")
+        self.assertEqual(got[2], PICTURE_BYTES)
 
     def fill_here(self, records):
         paths = list(records)

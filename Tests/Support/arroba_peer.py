@@ -1,10 +1,10 @@
-"""`arroba`, a PDS from the package index that nobody here wrote: its whole XRPC server on loopback, for another process.
+"""`arroba`, a PDS from the package index that nobody here wrote: its whole XRPC server on loopback, in a process.
 
     arroba_peer.py --plc http://localhost:2582
 
-It prints its base URL when it listens. What arroba has as functions but not as XRPC methods is called by lines of JSON on
-standard input, each answered by one on standard output; it ends when its input does. Everything is in its memory. The
-one thing that is not as arroba ships it: its PLC directory is reached without TLS.
+It prints its base URL when it listens. What arroba has as functions but not as XRPC methods is called by lines of JSON
+on standard input, each answered by one on standard output; it ends when its input does. Everything is in its memory.
+The one thing that is not as arroba ships it: its PLC directory is reached without TLS.
 """
 
 import argparse
@@ -107,13 +107,15 @@ def serve(plc_url):
 
     def service_token(did, audience, method):
         """What other servers make of getServiceAuth."""
-        return {"token": service_jwt("localhost", did, server.storage.load_repo(did).signing_key, aud=audience, lxm=method)}
+        key = server.storage.load_repo(did).signing_key
+        return {"token": service_jwt("localhost", did, key, aud=audience, lxm=method)}
 
     def move_identity(did, handle, signing_key, rotation_key, pds_url):
         """Signs the operation that gives an identity to another server, and hands it to the directory."""
         identities.update_plc(
             did, handle=handle, pds_url=pds_url, signing_key=identities.decode_did_key(signing_key),
-            rotation_key=server.storage.load_repo(did).rotation_key, new_rotation_key=identities.decode_did_key(rotation_key),
+            rotation_key=server.storage.load_repo(did).rotation_key,
+            new_rotation_key=identities.decode_did_key(rotation_key),
         )
         return {}
 
