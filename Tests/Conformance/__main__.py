@@ -41,6 +41,8 @@ def parse(arguments):
     add("--list", action="store_true", help="print the rows and try nothing")
     add("--report", help="a file for the verdicts as JSON")
     add("--invite-code", help="a code with at least 60 uses; without it one is made with --admin-password")
+    add("--account", action="append", default=[], metavar="HANDLE,PASSWORD",
+        help="an account that is there, given twice for two: rows that need accounts of their own are then skipped")
     add("--admin-password", help="the operator's password (Basic, user admin)")
     add("--plc-url", help="the PLC directory that the PDS uses; identities for tests are registered there")
     add("--session-key", help="the HS256 key of session tokens, in hexadecimal: for tokens that have expired")

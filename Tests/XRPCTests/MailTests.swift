@@ -214,9 +214,6 @@ import XRPCHandlers
         func submit() throws -> Int {
             try world.call(.post, "com.atproto.identity.submitPlcOperation", token: token, json: signed.body).status
         }
-        #expect(try submit() == 200)
-        #expect(try kinds(world) == before + ["identity"])
-        #expect(world.network.state.withLock { $0.requests.count } > requests)
         // Refused by the directory, or not at all there: nothing is told.
         for (down, status) in [(false, 400), (true, 502)] {
             world.network.set {
@@ -225,7 +222,15 @@ import XRPCHandlers
             }
             #expect(try submit() == status)
         }
+        #expect(try kinds(world) == before)
+        world.network.set { $0.isDown = false }
+        #expect(try submit() == 200)
         #expect(try kinds(world) == before + ["identity"])
+        #expect(world.network.state.withLock { $0.requests.count } > requests)
+        // Who saw no answer sends it again: the directory takes nothing twice, and has what is wanted.
+        world.network.set { $0.refuses = true }
+        #expect(try submit() == 200)
+        #expect(try kinds(world) == before + ["identity", "identity"])
     }
 
     @Test(arguments: Engine.all) func aDirectoryThatIsDownCostsNoCode(_ engine: Engine) throws {

@@ -45,8 +45,9 @@ extension AccountLife {
         return signed
     }
 
-    /// Submits an operation of the account's identity, if it leaves the account here, and tells the network. Throws
-    /// `HostingError.unfitOperation` for one that does not.
+    /// Submits an operation of the account's identity, if it leaves the account here, and tells the network. One that
+    /// is the directory's newest already counts as taken, so that it can be submitted again. Throws
+    /// `HostingError.unfitOperation` for one that does not leave the account here or that the directory refuses.
     public func submit(_ value: Value, for account: Account) throws {
         guard let signed = SignedPLCOperation(signed: value), let operation = PLCOperation(value) else {
             throw HostingError.unfitOperation(.notSigned)
@@ -65,6 +66,9 @@ extension AccountLife {
         } catch {
             // 4xx is the operation's fault, and so the caller's; all else is the directory's.
             if case .directoryRefused(let status) = error, (400..<500).contains(status) {
+                // Who has not seen an answer sends the operation again. The directory takes none twice, but the rest of
+                // `submit` may never have been done. When it can't be asked, its refusal stands.
+                if (try? directory.last(of: did)) == operation { return }
                 throw HostingError.unfitOperation(.refused)
             }
             throw error
