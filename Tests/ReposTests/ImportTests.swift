@@ -76,7 +76,7 @@ struct ForeignRepo {
 
 extension Home {
     func importer(sizeMax: Int = 8 << 20) throws -> RepoImporter {
-        try RepoImporter(repos: repos, directory: TestFiles.directory(), sizeMax: sizeMax)
+        try RepoImporter(repos: repos, directory: self.directory.path + "/import", sizeMax: sizeMax)
     }
 
     @discardableResult func take(
@@ -619,7 +619,8 @@ extension Home {
 
     @Test func theIndexFindsEachBlock() throws {
         for (count, heldMax) in [(0, 10), (1, 10), (10, 10), (11, 10), (250, 7), (5_000, 64), (3_000, 1_024)] {
-            let index = BlockIndex(directory: TestFiles.directory(), heldMax: heldMax)
+            let directory = try TestDirectory()
+            let index = BlockIndex(directory: directory.path, heldMax: heldMax)
             let cids = (0..<count).map { CID(hashing: Array("\($0)".utf8)) }
             for (position, cid) in cids.enumerated() {
                 try index.add(cid, BlockIndex.Place(offset: position * 1_000_000_007 % (1 << 42), count: position))
@@ -644,7 +645,8 @@ extension StagedRecord {
         CARWriter.appendHeader(cid, to: &car)
         bytes.withUnsafeBytes { CARWriter.append(cid, $0, to: &car) }
         var rest = car[...]
-        let imported = try ImportedCAR(directory: TestFiles.directory(), sizeMax: 1 << 20) { buffer in
+        let directory = try TestDirectory()
+        let imported = try ImportedCAR(directory: directory.path, sizeMax: 1 << 20) { buffer in
             let part = rest.prefix(buffer.count)
             buffer.copyBytes(from: part)
             rest = rest.dropFirst(part.count)

@@ -17,6 +17,8 @@ struct Home {
     let records: RecordStore
     let blobs: BlobStore
     let rings = Guarded(0)
+    /// Goes with the home.
+    let directory: TestDirectory
 
     static let alice = did("did:plc:alice234567234567alicez2")
     static let bob = did("did:plc:bobbb234567234567bobbbz2")
@@ -25,6 +27,7 @@ struct Home {
         _ engine: Engine, blobSizeMax: Int = 100_000, cacheSize: Int = 64 << 20, quota: StorageQuota = .none
     ) throws {
         database = try engine.migrated()
+        directory = try TestDirectory()
         let key = try SigningKey.generate(.k256, entropy: .system)
         self.key = key
         let rings = rings
@@ -34,7 +37,7 @@ struct Home {
             clock: clock, quota: quota, keys: { _, _ in key })
         records = RecordStore(database: database)
         blobs = try BlobStore(
-            database: database, clock: clock, directory: TestFiles.directory(), sizeMax: blobSizeMax,
+            database: database, clock: clock, directory: directory.path + "/blobs", sizeMax: blobSizeMax,
             quota: quota)
     }
 
@@ -63,14 +66,6 @@ struct Home {
         var car: [UInt8] = []
         try repos.export(did, since: since) { car.append(contentsOf: $0) }
         return car
-    }
-}
-
-enum TestFiles {
-    static func directory() -> String {
-        let url = FileManager.default.temporaryDirectory.appendingPathComponent("skystead-\(UUID().uuidString)")
-        try? FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-        return url.path
     }
 }
 

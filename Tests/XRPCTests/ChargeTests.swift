@@ -146,4 +146,42 @@ import XRPCHandlers
         let gone = try owner.write("three")
         #expect(gone.body.contains("AccountNotFound") || gone.body.contains("Could not find account"), "\(gone)")
     }
+
+    /// One address may call so often, whatever it calls; who fetches repositories has a budget of their own for that.
+    @Test(arguments: Engine.all) func callsOfAnyKind(_ engine: Engine) throws {
+        let owner = try Owner(engine)
+        var app = owner.world.app
+        app.calls = CallBudgets(Limiter(BudgetStore(owner.world.test)), exempt: ["192.0.2.99"])
+        let home = HomeResponder(app: app)
+        func ask(_ target: String, peer: String = "192.0.2.7") throws -> (status: Int, fields: [String: String]) {
+            let answer = home.respond(to: try owner.world.request(.get, target, peer: peer))
+            let fields = answer.headers.map { field in
+                (field.name.description, String(decoding: field.value.withUnsafeBytes { Array($0) }, as: UTF8.self))
+            }
+            return (answer.status, Dictionary(fields) { first, _ in first })
+        }
+        let describe = "/xrpc/com.atproto.server.describeServer"
+        let writes = owner.world.test.writeCount
+        let first = try ask(describe)
+        #expect(first.status == 200 && first.fields["RateLimit-Limit"] == "3000")
+        #expect(first.fields["RateLimit-Remaining"] == "2999" && first.fields["RateLimit-Policy"] == "3000;w=300")
+        for _ in 1..<2_998 { _ = try ask(describe) }
+        let lots = (3_000 + PrepaidBudget.lot - 1) / PrepaidBudget.lot
+        #expect(owner.world.test.writeCount - writes == lots, "not a write for each call")
+        let unknown = try ask("/xrpc/com.example.unknown").status
+        #expect(unknown == 401, "what is not answered here counts as well")
+        #expect(try ask(describe).fields["RateLimit-Remaining"] == "0")
+        let refused = try ask(describe)
+        #expect(refused.status == 429 && refused.fields["Retry-After"] == "300")
+        #expect(refused.fields["RateLimit-Remaining"] == "0" && refused.fields["RateLimit-Reset"] != nil)
+        #expect(try ask("/xrpc/com.example.unknown").status == 429)
+        let repo = try ask("/xrpc/com.atproto.sync.getRepo?did=\(owner.did)")
+        #expect(repo.status == 200 && repo.fields["RateLimit-Limit"] == "6000")
+        #expect(try ask("/xrpc/_health").status == 200, "whoever watches the server is not counted")
+        #expect(try ask(describe, peer: "192.0.2.8").status == 200)
+        for _ in 0..<3_100 where try ask(describe, peer: "192.0.2.99").status != 200 {
+            Issue.record("refused although exempt")
+            break
+        }
+    }
 }

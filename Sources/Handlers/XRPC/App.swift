@@ -15,6 +15,8 @@ public struct XRPCApp: Sendable {
     public let entropy: Entropy
     public let log: Log
     public let limits: Limiter
+    /// What one address may call in all; nil: as much as it likes.
+    public var calls: CallBudgets?
 
     public let accounts: AccountStore
     public let sessions: SessionStore

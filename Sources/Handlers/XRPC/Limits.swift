@@ -6,6 +6,10 @@ public import Web
 
 /// The figures of the reference (specs/pds.md §2.4), so that clients that pace themselves keep working.
 extension RateLimit {
+    /// Calls of one address, whatever they are.
+    public static let calls = [RateLimit("calls-5min", points: 3_000, seconds: 300)]
+    /// Those that fetch whole repositories: a relay's beginning.
+    public static let getRepo = [RateLimit("getRepo-5min", points: 6_000, seconds: 300)]
     static let createSession = [
         RateLimit("createSession-5min", points: 30, seconds: 300),
         RateLimit("createSession-day", points: 300, seconds: 86_400),
@@ -105,5 +109,22 @@ extension BudgetState {
         response.append("RateLimit-Remaining", HeaderValue(remaining))
         response.append("RateLimit-Reset", HeaderValue(Int(reset.seconds)))
         if let policy = HeaderValue(Bytes("\(limit);w=\(seconds)")) { response.append("RateLimit-Policy", policy) }
+    }
+}
+
+/// The budgets of an address for calls of any kind.
+public struct CallBudgets: Sendable {
+    private let calls: PrepaidBudget
+    private let getRepo: PrepaidBudget
+
+    /// Addresses of `exempt` are not counted: relays and AppViews of the operator's own.
+    public init(_ limiter: Limiter, exempt: Set<Bytes>) {
+        calls = PrepaidBudget(limiter, RateLimit.calls, exempt: exempt)
+        getRepo = PrepaidBudget(limiter, RateLimit.getRepo, exempt: exempt)
+    }
+
+    /// Throws `BudgetExceeded`.
+    func charge(_ request: Request, _ method: Bytes, now: Timestamp) throws -> BudgetState? {
+        try (method == GetRepo.nsid ? getRepo : calls).charge(request.peer, now: now)
     }
 }

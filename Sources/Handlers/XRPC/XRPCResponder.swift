@@ -38,7 +38,9 @@ public struct XRPCResponder: Sendable {
         let route = Self.route(name, request)
         let isForwarded = route == nil && NSID(name) != nil
         var response: Response
+        var calls: BudgetState?
         do {
+            calls = try app.calls?.charge(request, name, now: app.clock.now())
             if let route {
                 try Self.check(request, route)
                 response = try route.run(request, app, &report)
@@ -49,13 +51,14 @@ public struct XRPCResponder: Sendable {
         } catch {
             response = self.response(for: error, request: request, method: name)
             // It brings the state of the budget that is spent, which need not be the tightest of those that were paid.
-            if error is BudgetExceeded { report = nil }
+            if error is BudgetExceeded { (report, calls) = (nil, nil) }
         }
         if route?.isPrivate ?? isForwarded {
             response.append("Cache-Control", "private")
             response.append("Vary", "Authorization")
         }
-        report?.append(to: &response)
+        // What is particular to the call counts more.
+        (report ?? calls)?.append(to: &response)
         if let route { response.route = route.nsid }
         if isForwarded { response.route = Forwarding.route }
         return shared(response)

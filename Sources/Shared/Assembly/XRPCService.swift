@@ -35,7 +35,7 @@ public struct XRPCService: Sendable {
         surface.moderationDID = settings[Settings.moderationDID].flatMap { DID($0) }
         surface.archiveInternalPath = Self.archiveInternalPath
         surface.sendsMail = settings[Settings.smtpURL] != nil
-        let app = XRPCApp(
+        var app = XRPCApp(
             settings: surface,
             clock: service.clock, entropy: service.entropy, log: log,
             limits: settings[Settings.rateLimits] ? Limiter(BudgetStore(database)) : .unlimited,
@@ -49,6 +49,9 @@ public struct XRPCService: Sendable {
             takedowns: TakedownStore(database: database), labels: LabelStore(database: database),
             administration: service.administration, reports: service.reports, lexicons: service.lexicons,
             lexiconUpdates: service.lexiconUpdates)
+        if settings[Settings.rateLimits] {
+            app.calls = CallBudgets(app.limits, exempt: Set(settings[Settings.rateLimitsExempt]))
+        }
         metrics.register { [metrics = app.upstream.metrics] in metrics.write(to: &$0) }
         if !surface.sendsMail {
             log.warning(

@@ -96,6 +96,9 @@ extension Settings {
     public static let rateLimits = Setting(
         "SKYSTEAD_RATE_LIMITS", .flag, default: "yes",
         help: "Whether callers have budgets. Turn it off for a benchmark on a closed machine only.")
+    public static let rateLimitsExempt = Setting(
+        "SKYSTEAD_RATE_LIMITS_EXEMPT", .addresses, default: "",
+        help: "Addresses whose calls are not counted as such, such as that of an AppView or a relay of your own.")
     public static let diskFreeMin = Setting(
         "SKYSTEAD_DISK_FREE_MIN", .size(0...(1 << 50)), default: "200M",
         help: "The room that there should be in SKYSTEAD_DATA_DIR: with less, `skystead check` says that it is wrong.")
@@ -252,7 +255,13 @@ extension Settings {
             "Accounts",
             [inviteRequired, adminPassword, contactEmail, privacyPolicyURL, termsOfServiceURL]
         ),
-        ("Limits", [blobSizeMax, importSizeMax, quotaSoft, quotaHard, rateLimits, diskFreeMin, eventWindowHours]),
+        (
+            "Limits",
+            [
+                blobSizeMax, importSizeMax, quotaSoft, quotaHard, rateLimits, rateLimitsExempt, diskFreeMin,
+                eventWindowHours,
+            ]
+        ),
         ("Lexicons", [lexiconDirectory, lexiconPolicy]),
         (
             "The network",
