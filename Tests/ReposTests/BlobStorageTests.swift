@@ -267,4 +267,40 @@ final class MemoryBucket: BlobStorage {
         while try end.sweep() > 0 {}
         #expect(bucket.names == [] && home.files.count == 248)
     }
+
+    @Test(arguments: Engine.all) func anOlderDatabase(_ engine: Engine) throws {
+        let home = try Home(engine)
+        try home.create(Home.alice)
+        let bucket = MemoryBucket()
+        let toBucket = try store(home, bucket)
+        let blobs = try (0..<5).map { try name(home.upload([UInt8]("blob \($0)".utf8), of: Home.alice), in: home) }
+        let before = try blobs.map { try #require(try home.object($0.cid)) }
+        // Moved, the old copies removed, and then the rows are again as they were.
+        #expect(try toBucket.move(entropy: .system) { _ in } _: { Issue.record("\($0)") }.moved == 5)
+        #expect(try store(home, bucket, after: BlobStore.movedSeconds).sweep() == 5)
+        try home.database.write { writer in
+            for object in before {
+                try writer.run(
+                    """
+                    UPDATE blob_object SET place = 'disk', generation = \(SQL.Value.text(object.generation))
+                    WHERE cid = \(object.cid.sql)
+                    """)
+            }
+            // One row is missing; one blob is nobody's any more.
+            try writer.run("DELETE FROM blob_object WHERE cid = \(blobs[0].cid.sql)")
+            try writer.run("DELETE FROM blob WHERE cid = \(blobs[1].cid.sql)")
+        }
+        // One is not what its name says.
+        let damaged = try #require(bucket.names.first { BlobObject(name: $0)?.cid == blobs[2].cid })
+        bucket.state.withLock { $0.objects[damaged] = [UInt8]("blob x".utf8) }
+        #expect(try toBucket.recover() == 3)
+        #expect(try toBucket.recover() == 0)
+        for index in [0, 3, 4] { #expect(try read(blobs[index], from: toBucket) == [UInt8]("blob \(index)".utf8)) }
+        #expect(throws: RepoError.blobNotFound(blobs[2].cid)) { try read(blobs[2], from: toBucket) }
+        // What is where it should be stays there.
+        let kept = try #require(try home.object(blobs[3].cid)).name
+        let second = BlobObject(cid: blobs[3].cid, generation: "second")
+        bucket.state.withLock { $0.objects[second.name] = $0.objects[kept] }
+        #expect(try toBucket.recover() == 0 && home.object(blobs[3].cid)?.name == kept)
+    }
 }

@@ -130,7 +130,7 @@ extension BlobStore {
     }
 
     /// One moment of both tables: an object goes from one to the other in one transaction.
-    private func isKnown(_ object: BlobObject, in place: BlobPlace) throws -> Bool {
+    func isKnown(_ object: BlobObject, in place: BlobPlace) throws -> Bool {
         let generation = SQL.Value.text(object.generation)
         return try database.first(
             """

@@ -89,7 +89,7 @@ extension BlobStore {
     }
 
     /// Whether any account, or its trash, has the blob.
-    private static func isNamed(_ cid: CID, in reader: any Reader) throws -> Bool {
+    static func isNamed(_ cid: CID, in reader: any Reader) throws -> Bool {
         try reader.first(
             """
             SELECT 1 FROM blob WHERE cid = \(cid.sql) UNION ALL SELECT 1 FROM blob_trash WHERE cid = \(cid.sql) LIMIT 1

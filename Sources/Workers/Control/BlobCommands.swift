@@ -8,11 +8,17 @@ internal import Repos
 extension Command {
     static let blobsCheck = Command(
         "blobs check",
-        options: [Option(name: "quick", value: nil, help: "look at names and lengths, and read no file")],
+        options: [
+            Option(name: "quick", value: nil, help: "look at names and lengths, and read no file"),
+            Option(
+                name: "recover", value: nil,
+                help: "first give blobs without bytes those that are stored under another name (after a restore)"),
+        ],
         summary: "holds the blobs' rows against their files, and reads and hashes each file"
     ) { invocation in
         let service = try AccountTool.service()
         let output = invocation.output
+        if invocation.has("recover") { output.line("\(try service.blobs.recover()) blobs have their bytes again") }
         var (problems, last) = (0, 0)
         try service.blobs.check(hashing: !invocation.has("quick")) { done, all in
             // A line for every hundredth of them, at most.
@@ -29,7 +35,8 @@ extension Command {
 
     private static func sentence(_ problem: BlobStore.Problem) -> String {
         switch problem {
-        case .missing(let did, let cid): "missing: \(cid) of \(did) (a backup, or its owner, has it)"
+        case .missing(let did, let cid):
+            "missing: \(cid) of \(did) (skystead blobs check --recover, a backup, or its owner)"
         case .damaged(let cid): "damaged: \(cid) is not what its name says (a backup, or its owner, has it)"
         case .size(let did, let cid): "wrong length: \(cid) of \(did)"
         case .unnamed(let place, let name): "of nobody: blobs/\(name) \(Self.place(place)) may be removed"
