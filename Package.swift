@@ -43,6 +43,7 @@ let package = Package(
         .shared("Relays", ["ATProto", "Base", "Net", "Storage"]),
         .shared("Lexicons", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Moderation", ["ATProto", "Base", "Storage"]),
+        .shared("Authorization", ["ATProto", "Base", "Crypto", "Net", "Storage"]),
         .shared(
             "Hosting",
             [
@@ -156,6 +157,11 @@ let package = Package(
         // MARK: Tests of Moderation
         .testTarget(
             name: "ModerationTests", dependencies: ["ATProto", "Base", "Moderation", "Storage", "TestSupport"]),
+
+        // MARK: Tests of Authorization
+        .testTarget(
+            name: "AuthorizationTests",
+            dependencies: ["ATProto", "Authorization", "Base", "Crypto", "Net", "Storage", "TestSupport"]),
 
         // MARK: Tests of XRPC
         .testTarget(
