@@ -43,6 +43,7 @@ let package = Package(
         .shared("Relays", ["ATProto", "Base", "Net", "Storage"]),
         .shared("Lexicons", ["ATProto", "Base", "Crypto", "Storage"]),
         .shared("Moderation", ["ATProto", "Base", "Storage"]),
+        .shared("Authorization", ["ATProto", "Base", "Crypto", "Net", "Storage", "Web"]),
         .shared(
             "Hosting",
             [
@@ -54,9 +55,8 @@ let package = Package(
         .target(
             name: "XRPCHandlers",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "Hosting", "Identity", "Lexicons", "Moderation", "Net",
-                "Repos",
-                "Web",
+                "ATProto", "Accounts", "Authorization", "Base", "Crypto", "Hosting", "Identity", "Lexicons",
+                "Moderation", "Net", "Repos", "Web",
             ],
             path: "Sources/Handlers/XRPC"),
         .target(
@@ -157,13 +157,18 @@ let package = Package(
         .testTarget(
             name: "ModerationTests", dependencies: ["ATProto", "Base", "Moderation", "Storage", "TestSupport"]),
 
+        // MARK: Tests of Authorization
+        .testTarget(
+            name: "AuthorizationTests",
+            dependencies: ["ATProto", "Authorization", "Base", "Crypto", "Net", "Storage", "TestSupport"]),
+
         // MARK: Tests of XRPC
         .testTarget(
             name: "XRPCTests",
             dependencies: [
-                "ATProto", "Accounts", "Base", "Crypto", "ExchangeSupport", "FastCGI", "Hosting", "Identity",
-                "Lexicons",
-                "Mail", "Moderation", "Net", "Repos", "Storage", "TestSupport", "Web", "XRPCHandlers",
+                "ATProto", "Accounts", "Authorization", "Base", "Crypto", "ExchangeSupport", "FastCGI", "Hosting",
+                "Identity", "Lexicons", "Mail", "Moderation", "Net", "Repos", "Storage", "TestSupport", "Web",
+                "XRPCHandlers",
             ]),
 
         // MARK: Tests of the administrator's pages
@@ -180,7 +185,9 @@ let package = Package(
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
         .testTarget(
             name: "FuzzTests",
-            dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Identity", "Lexicons", "Net", "Web"],
+            dependencies: [
+                "ATProto", "Authorization", "Base", "Crypto", "FastCGI", "Identity", "Lexicons", "Net", "Web",
+            ],
             path: "Tests/FuzzTests"),
         .executableTarget(
             name: "bench-stream", dependencies: ["Base", "CSystem", "Net", "Stream"], path: "Tests/Bench/Stream"),

@@ -276,7 +276,11 @@ final class MemoryBucket: BlobStorage {
         let blobs = try (0..<5).map { try name(home.upload([UInt8]("blob \($0)".utf8), of: Home.alice), in: home) }
         let before = try blobs.map { try #require(try home.object($0.cid)) }
         // Moved, the old copies removed, and then the rows are again as they were.
-        #expect(try toBucket.move(entropy: .system) { _ in } _: { Issue.record("\($0)") }.moved == 5)
+        #expect(
+            try toBucket.move(entropy: .system) { _ in
+            } _: {
+                Issue.record("\($0)")
+            }.moved == 5)
         #expect(try store(home, bucket, after: BlobStore.movedSeconds).sweep() == 5)
         try home.database.write { writer in
             for object in before {

@@ -21,6 +21,8 @@ enum Contract {
         "UpstreamFailure": "another server does not answer", "PayloadTooLarge": "the body is too large",
         "MisdirectedRequest": "asked of the host of a handle",
         "UnsupportedMediaType": "the body is encoded in a way that is not offered",
+        // Of tokens of OAuth clients.
+        "ScopeMissingError": "one that lacks a permission", "Forbidden": "one where none would do",
         // Of tokens that other services sign.
         "BadJwt": "none", "BadJwtType": "one of another kind", "JwtExpired": "one that was good once",
         "BadJwtAudience": "one for another server", "BadJwtLexiconMethod": "one for another method",

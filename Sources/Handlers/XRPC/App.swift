@@ -85,6 +85,8 @@ public struct XRPCSettings: Sendable {
     public var version: Bytes
     /// The server's own DID, `did:web:<host>`.
     public var serviceDID: DID
+    /// This server's name as a service.
+    var service: Bytes { serviceDID.bytes + "#atproto_pds" }
     /// Where handles are given out, without the leading dot: `home.example`.
     public var handleDomains: [Bytes]
     public var inviteCodeRequired: Bool

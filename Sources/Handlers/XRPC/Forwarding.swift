@@ -70,6 +70,7 @@ struct Forwarding {
     let app: XRPCApp
 
     static let getFeed: Bytes = "app.bsky.feed.getFeed"
+    static let getFeedSkeleton: Bytes = "app.bsky.feed.getFeedSkeleton"
     static let registerPush: Bytes = "app.bsky.notification.registerPush"
     static let unregisterPush: Bytes = "app.bsky.notification.unregisterPush"
 
@@ -257,7 +258,7 @@ struct Forwarding {
             throw Failure(.invalid, "UnknownFeed", "could not resolve feed did")
         }
         call.audience = did
-        call.tokenMethod = "app.bsky.feed.getFeedSkeleton"
+        call.tokenMethod = Self.getFeedSkeleton
         return try response(to: call, lane)
     }
 

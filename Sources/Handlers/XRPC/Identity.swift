@@ -1,5 +1,6 @@
 internal import ATProto
 internal import Accounts
+internal import Authorization
 internal import Base
 internal import Hosting
 internal import Identity

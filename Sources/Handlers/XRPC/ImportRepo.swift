@@ -1,4 +1,5 @@
 internal import ATProto
+internal import Authorization
 internal import Base
 internal import Hosting
 internal import Repos

@@ -1,4 +1,5 @@
 public import ATProto
+public import Authorization
 public import Base
 public import Web
 
@@ -134,15 +135,6 @@ extension XRPCAccess where Caller == Anonymous {
 ///
 /// Declared here so that a method's whole row is in one place. Such tokens are not issued yet, so that nothing asks.
 public enum OAuthRule: Sendable, Equatable {
-    public enum RepoAction: Sendable { case create, update, delete }
-    public enum AccountPart: Sendable { case email, repo, status }
-    public enum AccountAction: Sendable { case read, manage }
-    public enum IdentityPart: Sendable {
-        case handle
-        /// `identity:*`: the DID's operations too.
-        case everything
-    }
-
     /// No account is asked for, and no token looked at.
     case none
     /// Any token.

@@ -1,5 +1,6 @@
 public import ATProto
 internal import Accounts
+internal import Authorization
 public import Base
 internal import Crypto
 internal import Identity
@@ -84,8 +85,7 @@ enum ServiceToken {
         guard expiry <= now + secondsMax + skewSeconds else {
             throw refused("BadJwt", "jwt expiration is more than an hour in the future")
         }
-        let service = app.settings.serviceDID.bytes
-        guard audience == service || audience == service + "#atproto_pds" else {
+        guard audience == app.settings.serviceDID.bytes || audience == app.settings.service else {
             throw refused("BadJwtAudience", "jwt audience does not match service did")
         }
         guard let lexicon = jwt.claims.text("lxm") else {
@@ -171,13 +171,14 @@ struct GetServiceAuth: Method {
     /// Whatever the case of its letters: a service may not tell them apart.
     static func isProtected(_ method: Bytes) -> Bool { protectedNames.contains(method.lowercasedASCII) }
 
-    /// The namespace of chats.
-    static let chat: Bytes = "chat.bsky."
-
     /// A whole namespace instead of a list that ages: new chat methods are private as well.
     static func isPrivileged(_ method: Bytes) -> Bool {
-        let name = method.lowercasedASCII
-        return name.starts(with: chat) || name == CreateAccount.nsid.lowercasedASCII
+        TransitionScope.isChat(method) || beginsAccount(method)
+    }
+
+    /// Whether `method` makes an account elsewhere, whatever the case of its letters.
+    static func beginsAccount(_ method: Bytes) -> Bool {
+        method.lowercasedASCII == CreateAccount.nsid.lowercasedASCII
     }
 
     static func run(_ call: Call<Self>) throws -> Output {

@@ -18,6 +18,9 @@ public struct Upstream: Sendable {
             self.origin = origin
             self.imageURL = imageURL
         }
+
+        /// Its name as a service.
+        var service: Bytes { did.bytes + "#bsky_appview" }
     }
 
     /// Sends a request and returns when the head of its response is there: `HTTPClient.open`, or a test's double.

@@ -1,4 +1,5 @@
 internal import ATProto
+internal import Authorization
 internal import Base
 internal import Identity
 internal import Web
@@ -47,7 +48,7 @@ struct UpstreamTarget {
             throw Failure.invalidRequest("invalid proxy header format")
         }
         guard !header.contains(0x20) else { throw Failure.invalidRequest("proxy header cannot contain spaces") }
-        if let appView = app.upstream.appView, header == appView.did.bytes + "#bsky_appview" {
+        if let appView = app.upstream.appView, header == appView.service {
             return UpstreamTarget(appView)
         }
         let unresolvable = Failure.invalidRequest("could not resolve proxy did")
@@ -74,7 +75,8 @@ struct UpstreamTarget {
     /// are nobody else's business.
     private static func hasDefault(_ method: Bytes) -> Bool {
         let name = method.lowercasedASCII
-        return !isOfAHome(name) && ![moderation, ozone, GetServiceAuth.chat].contains { name.starts(with: $0) }
+        return !isOfAHome(name) && !TransitionScope.isChat(name)
+            && ![moderation, ozone].contains { name.starts(with: $0) }
     }
 
     /// Whether `method` is of a part of com.atproto that homes answer themselves, or not at all.

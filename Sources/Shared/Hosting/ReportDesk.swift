@@ -53,6 +53,9 @@ public struct ReportDesk: Sendable {
         self.log = log
     }
 
+    /// The operator's labeler as a service, `did#service`.
+    public var service: Bytes? { labeler.map { $0.did.bytes + Self.labelerFragment } }
+
     /// Keeps a report and tries to pass it on: to the labeler that it names, as `did#service`, else to the operator's.
     public func file(_ new: NewReport) throws -> Report {
         var new = new
