@@ -220,6 +220,30 @@ final class Web: Sendable {
         #expect(web.asked.last == "https://app.example.com/other.json")
     }
 
+    @Test(arguments: Engine.all) func aNewKeyIsAskedFor(_ engine: Engine) throws {
+        let test = try engine.migrated()
+        let web = Web()
+        web.put(Document.remote)
+        web.put(Self.keys, at: Self.keysURL)
+        let resolver = web.resolver(test)
+        _ = try resolver.client(Self.id)
+        web.put(Bytes(#"{"keys":[\#(Document.otherKey)]}"#), at: Self.keysURL)
+        // Not at once: who makes names of keys up would make us ask each time.
+        #expect(try resolver.client(Self.id, keyID: "two").keys.map(\.id) == ["one"])
+        web.pass(ClientResolver.rotationSeconds - 1)
+        #expect(try resolver.client(Self.id, keyID: "two").keys.map(\.id) == ["one"])
+        web.pass(1)
+        #expect(try resolver.client(Self.id, keyID: "one").keys.map(\.id) == ["one"])
+        #expect(web.asked.count == 2)
+        #expect(try resolver.client(Self.id, keyID: "two").keys.map(\.id) == ["two"])
+        #expect(web.asked.count == 4)
+        #expect(try resolver.client(Self.id, keyID: "none").keys.map(\.id) == ["two"])
+        #expect(web.asked.count == 4)
+        web.put(Document.web)
+        web.pass(ClientResolver.freshSeconds)
+        #expect(try resolver.client(Self.id, keyID: "two").isPublic)
+    }
+
     @Test(arguments: Engine.all) func anOutageEndsNoSession(_ engine: Engine) throws {
         let test = try engine.migrated()
         let web = Web()

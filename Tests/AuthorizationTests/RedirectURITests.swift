@@ -210,6 +210,15 @@ import Testing
         #expect(refusal { _ = try development.redirectURI("http://localhost:3000/cb") }?.code == .invalidRequest)
     }
 
+    @Test func aRequestToAHostThatTheOperatorNamed() throws {
+        let document = Document.web.with("redirect_uris", #"["https://app.test/cb"]"#)
+        let metadata = try ClientMetadata(
+            json: document.json, of: try ClientID(Bytes(Document.webID)), rules: ClientRules(privateHosts: ["app.test"])
+        )
+        #expect(try Client(metadata).redirectURI("https://app.test/cb").kind == .web)
+        #expect(refusal { _ = try Client(metadata).redirectURI("https://app.test/other") }?.code == .invalidRequest)
+    }
+
     @Test func hostsThatTheOperatorNamed() throws {
         let rules = ClientRules(privateHosts: ["app.test"])
         #expect(try RedirectURI("https://app.test:8443/cb", rules: rules).kind == .web)

@@ -27,10 +27,11 @@ public struct Client: Sendable, Equatable {
     /// and not redirected (RFC 6749 §4.1.2.1).
     ///
     /// Of a development client the port is never compared (https://atproto.com/specs/oauth).
-    public func redirectURI(_ text: Bytes, rules: ClientRules = .strict) throws(AuthorizationError) -> RedirectURI {
+    public func redirectURI(_ text: Bytes) throws(AuthorizationError) -> RedirectURI {
+        if let registered = metadata.redirectURIs.first(where: { $0.bytes == text }) { return registered }
         let requested: RedirectURI
         do throws(AuthorizationError) {
-            requested = try RedirectURI(text, rules: rules)
+            requested = try RedirectURI(text)
         } catch {
             throw AuthorizationError(.invalidRequest, error.description)
         }

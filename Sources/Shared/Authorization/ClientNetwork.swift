@@ -35,8 +35,8 @@ public struct ClientNetwork: Sendable {
     /// The JSON text at `url`: status 200, no redirect, one content type and a right one, no longer than
     /// `ClientMetadata.sizeMax` (draft-ietf-oauth-client-id-metadata-document §4). `name` begins the error's words.
     ///
-    /// Throws `temporarily_unavailable` when another try may work: nobody answers, or the server says that it can't now.
-    /// Throws `invalid_client_metadata` for everything else.
+    /// Throws `temporarily_unavailable` when another try may work, as nobody answers or the server says that it can't
+    /// now, and `invalid_client_metadata` for everything else.
     func json(at url: Bytes, types: [Bytes], _ name: Bytes) throws(AuthorizationError) -> Bytes {
         var request = HTTPRequest(
             .get, url, headers: [("Accept", "application/json")], sizeMax: ClientMetadata.sizeMax, redirects: .refused)

@@ -12,6 +12,10 @@ public struct ClientResolver: Sendable {
     /// requests here makes us send as many there (reliability C7).
     public static let failureSeconds: Int64 = 10
 
+    /// A client that signs with a key that is not among those that are known is asked again when they are older than
+    /// this: it has new ones, and ten minutes without sign-ins would be the price of replacing them.
+    public static let rotationSeconds: Int64 = 30
+
     /// How much age the caller puts up with.
     public enum Patience: Sendable {
         /// For a new request.
@@ -35,25 +39,35 @@ public struct ClientResolver: Sendable {
 
     /// The client that calls itself `text`. Must not be called inside a transaction: it asks the network.
     ///
+    /// `keyID` is the `kid` of the assertion that came with the request, if one did: a set of keys without it is asked
+    /// for again when it is older than `rotationSeconds`.
+    ///
     /// Throws `AuthorizationError`: `invalid_client_metadata` or `invalid_redirect_uri` with the reason,
     /// `temporarily_unavailable` when another try may work.
-    public func client(_ text: Bytes, patience: Patience = .none) throws -> Client {
+    public func client(_ text: Bytes, keyID: Bytes? = nil, patience: Patience = .none) throws -> Client {
         let id = try ClientID(text, rules: rules)
         if let development = ClientMetadata(development: id) { return Client(development) }
-        let metadata = try document(.metadata, at: id.bytes, patience) { (json) throws(AuthorizationError) in
+        let client = try self.client(id, freshSeconds: Self.freshSeconds, patience)
+        guard let keyID, !client.isPublic, !client.keys.contains(where: { $0.id == keyID }) else { return client }
+        return try self.client(id, freshSeconds: Self.rotationSeconds, patience)
+    }
+
+    private func client(_ id: ClientID, freshSeconds: Int64, _ patience: Patience) throws -> Client {
+        let metadata = try document(.metadata, at: id.bytes, freshSeconds, patience) {
+            (json) throws(AuthorizationError) in
             try ClientMetadata(json: json, of: id, rules: rules)
         }
         guard case .privateKeyJWT(_, .at(let address)) = metadata.authentication else { return Client(metadata) }
-        let keys = try document(.keys, at: address, patience) { (json) throws(AuthorizationError) in
+        let keys = try document(.keys, at: address, freshSeconds, patience) { (json) throws(AuthorizationError) in
             try ClientKeySet(json: json)
         }
         return Client(metadata, fetched: keys)
     }
 
-    /// The document at `address`, from the cache while it is fresh, else fetched. Throws what it throws, and what
+    /// The document at `address`, from the cache for `freshSeconds`, else fetched. Throws what it throws, and what
     /// `read` throws.
     private func document<Document: ClientDocument>(
-        _ kind: ClientStore.Kind, at address: Bytes, _ patience: Patience,
+        _ kind: ClientStore.Kind, at address: Bytes, _ freshSeconds: Int64, _ patience: Patience,
         _ read: (Bytes) throws(AuthorizationError) -> Document
     ) throws -> Document {
         let now = clock.now()
@@ -61,7 +75,7 @@ public struct ClientResolver: Sendable {
         // What an older program took and this one refuses is fetched again.
         let kept = known?.document.flatMap { try? read($0) }
         let age = known?.fetchedAt.map { now.microseconds - $0.microseconds }
-        if let kept, let age, age < Self.freshSeconds * 1_000_000 { return kept }
+        if let kept, let age, age < freshSeconds * 1_000_000 { return kept }
         do {
             if let failure = known?.failure, let failedAt = known?.failedAt,
                 now < failedAt.adding(seconds: Self.failureSeconds)
