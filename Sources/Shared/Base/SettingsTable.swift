@@ -192,8 +192,8 @@ extension Settings {
         "SKYSTEAD_OAUTH_TRUSTED_CLIENTS", .clientIDs, default: "",
         help: """
             Apps whose name and logo are shown when people sign in to them, by their client ids, such as \
-            https://app.example/oauth-client-metadata.json. Of all others only the address is shown: anybody can call \
-            an app anything.
+            https://app.example.com/oauth-client-metadata.json. Of all others only the address is shown: anybody can \
+            call an app anything.
             """)
 
     // MARK: Object storage
