@@ -108,6 +108,22 @@ import Testing
         #expect(try Client(snapshot: development.snapshot) == development)
     }
 
+    /// A request keeps its client: what a stranger can make us keep is bounded.
+    @Test func theLargestSnapshot() throws {
+        let uris = (0..<ClientMetadata.redirectURIsMax).map {
+            "\"https://app.example.com/\($0)/" + long("a", RedirectURI.sizeMax - 27) + "\""
+        }
+        let keys = (0..<ClientKeySet.countMax).map {
+            #"{"kty":"RSA","kid":"\#($0)","e":"AQAB","n":"\#(long("A", 1_980))","x5c":["\#(long("A", 9_000))"]}"#
+        }
+        let client = try Document.confidential.with("redirect_uris", "[\(uris.joined(separator: ","))]")
+            .with("jwks", "{\"keys\":[\(keys.joined(separator: ","))]}")
+            .with("scope", "\"atproto \(long("a", ClientMetadata.scopeSizeMax - 8))\"").client()
+        #expect(client.snapshot.count > 130_000)
+        #expect(client.snapshot.count < 150_000)
+        #expect(try Client(snapshot: client.snapshot) == client)
+    }
+
     static let damaged: [Bytes] = [
         "", "{}", "[]", #"{"client_id":1}"#, #"{"client_id":"https://app.example.com/a"}"#,
         #"{"client_id":"http://127.0.0.1/a","metadata":{}}"#,

@@ -74,6 +74,10 @@ import Testing
         Row("K-256", confidential.with("token_endpoint_auth_signing_alg", #""ES256K""#)),
         Row("two keys", keys(Document.key, Document.otherKey)),
         Row("an RSA key beside", keys(Document.key, #"{"kty":"RSA","kid":"r","n":"AQAB","e":"AQAB"}"#)),
+        Row(
+            "a key with a chain", keys(String(Document.key.dropLast()) + #","x5c":["\#(long("A", 5_000))"],"x5u":"a"}"#)
+        ),
+        Row("a key of a kind to come", keys(Document.key, #"{"kty":"AKP","kid":"q","pub":"\#(long("A", 4_000))"}"#)),
         Row("a key without a name", keys(#"{"kty":"EC","crv":"P-256","x":"A","y":"A"}"#)),
         Row("Persian", web.with("client_name", "\"می\u{200c}خواهم\"")),
         Row("emoji", web.with("client_name", "\"\u{1F468}\u{200D}\u{1F469} \u{2764}\u{FE0F}\"")),
@@ -185,7 +189,7 @@ import Testing
         Row("a key's name is empty", keys(#"{"kty":"EC","kid":""}"#), "wrong kid"),
         Row("a key's name is long", keys(#"{"kty":"EC","kid":"\#(long("a", 513))"}"#), "wrong kid"),
         Row("one name for two", keys(Document.key, Document.key), "one kid"),
-        Row("a long key", keys(#"{"kty":"EC","x":"\#(long("A", 8_192))"}"#), "longer than 8192"),
+        Row("a long key", keys(#"{"kty":"EC","x":"\#(long("A", 8_192))"}"#), "longer than 2048"),
         Row(
             "keys by http", Document.remote.with("jwks_uri", #""http://app.example.com/k""#), "jwks_uri: https required"
         ),
@@ -289,6 +293,8 @@ import Testing
         let keys = try Document.confidential.client().keys
         #expect(keys.map(\.id) == ["one"])
         #expect(keys.first?.value?["crv"]?.text == "P-256")
+        let chained = Self.keys(String(Document.key.dropLast()) + #","x5c":["AAAA"],"x5u":"https://127.0.0.1/"}"#)
+        #expect(try chained.client().keys == keys)
         #expect(try Document.web.with("jwks", #"{"keys":[\#(Document.key)]}"#).client().keys.isEmpty)
     }
 

@@ -3,10 +3,11 @@ public import Base
 
 /// A public key of a client, as its JWK Set has it (RFC 7517). What its members mean is for those who verify with it.
 public struct ClientKey: Sendable, Hashable {
-    /// The longest one as JSON. Bytes.
-    public static let sizeMax = 8_192
+    /// The longest one as `json`. Bytes: an RSA key of 4,096 bits takes 800.
+    public static let sizeMax = 2_048
 
-    /// The JWK, without blanks, its members in one order.
+    /// The JWK without blanks, its members in one order, and of them those alone that a signature is verified by: a
+    /// chain of certificates is not kept, nor is an address that nobody here must ask (RFC 8725 §3.10).
     public let json: Bytes
     /// Its `kid`; one without is never chosen.
     public let id: Bytes?
@@ -38,7 +39,7 @@ public struct ClientKey: Sendable, Hashable {
                 throw refused("a key has a wrong " + member)
             }
         }
-        json = Bytes(JSON.encode(value))
+        json = Bytes(JSON.encode(.map(entries.filter { Self.keptMembers.contains($0.key) })))
         guard json.count <= Self.sizeMax else { throw refused(Bytes("a key is longer than \(Self.sizeMax) bytes")) }
         id = value["kid"]?.text
         algorithm = value["alg"]?.text
@@ -50,6 +51,7 @@ public struct ClientKey: Sendable, Hashable {
 
     private static let textMax = 512
     private static let secretMembers: Set<Bytes> = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"]
+    private static let keptMembers: Set<Bytes> = ["kty", "crv", "x", "y", "n", "e", "kid", "alg", "use", "key_ops"]
     private static let materialMembers: [Bytes: [Bytes]] = [
         "EC": ["crv", "kty", "x", "y"], "RSA": ["e", "kty", "n"], "OKP": ["crv", "kty", "x"],
     ]

@@ -318,7 +318,7 @@ public struct ClientMetadata: Sendable, Equatable {
     // MARK: Writing
 
     /// The document again, with what was read of it and nothing else: `init(json:of:)` makes the same of it.
-    /// At most about 350 KB, and some hundred bytes usually.
+    /// At most about 150 KB, and some hundred bytes usually.
     public var json: Bytes { json(forConsent: false) }
 
     /// What a consent rests on: who the client is, what it may ask for, where the answers go, and what people were
