@@ -58,6 +58,15 @@ import Testing
             name: "override without an address", environment: ["SKYSTEAD_HOST_OVERRIDES": "a.example="],
             problem: "is not name=address"),
         Bad(
+            name: "a client by http", environment: ["SKYSTEAD_OAUTH_TRUSTED_CLIENTS": "http://a.example.com/c"],
+            problem: "is not client ids"),
+        Bad(
+            name: "a client without a path", environment: ["SKYSTEAD_OAUTH_TRUSTED_CLIENTS": "https://a.example.com"],
+            problem: "is not client ids"),
+        Bad(
+            name: "no second client",
+            environment: ["SKYSTEAD_OAUTH_TRUSTED_CLIENTS": "https://a.example.com/c,"], problem: "is not client ids"),
+        Bad(
             name: "wildcard among private hosts", environment: ["SKYSTEAD_ALLOW_PRIVATE_HOSTS": "*"],
             problem: "is not host names"),
         Bad(
@@ -166,10 +175,13 @@ import Testing
             "SKYSTEAD_HOST_OVERRIDES": "a.example=127.0.0.1:80", "SKYSTEAD_PUBLIC_URL": "http://localhost:1",
             "SKYSTEAD_CONTACT_EMAIL": "", "SKYSTEAD_THREADS": "", "SKYSTEAD_SHARED_DIR": "/x", "SKYSTEAD_TEST_X": "1",
             "SKYSTEAD_DNS_SERVERS": "127.0.0.1:53,[::1]:53",
+            "SKYSTEAD_OAUTH_TRUSTED_CLIENTS": "https://a.example.com/c,https://b.example.com/d/e?f",
             "SKYSTEAD_ALLOW_PRIVATE_HOSTS": "localhost:2582,127.0.0.1,[::1]:9",
             "PATH": "/bin",
         ])
         #expect(settings[Settings.blobSizeMax] == 5 << 20)
+        #expect(
+            settings[Settings.oauthTrustedClients] == ["https://a.example.com/c", "https://b.example.com/d/e?f"])
         #expect(settings[Settings.inviteRequired] == false)
         #expect(settings[Settings.crawlers] == ["https://a", "https://b"])
         #expect(settings[Settings.hostOverrides] == ["a.example=127.0.0.1:80"])

@@ -20,7 +20,8 @@ struct FuzzTarget: Sendable {
         self.init(name, corpus: texts.map { Array($0.utf8) }, fault: fault)
     }
 
-    static let all: [FuzzTarget] = data + repository + identity + lexicons + tokens + scopes + wire + requests
+    static let all: [FuzzTarget] =
+        data + repository + identity + lexicons + clients + tokens + scopes + wire + requests
 
     static func named(_ name: String) -> FuzzTarget? { all.first { $0.name == name } }
 }

@@ -8,6 +8,7 @@ public struct AuthorizationError: Error, Equatable, Sendable {
         case invalidRequest = "invalid_request"
         case invalidClient = "invalid_client"
         case invalidClientMetadata = "invalid_client_metadata"
+        case invalidRedirectURI = "invalid_redirect_uri"
         case invalidGrant = "invalid_grant"
         case invalidScope = "invalid_scope"
         case unauthorizedClient = "unauthorized_client"

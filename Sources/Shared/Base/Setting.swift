@@ -191,6 +191,14 @@ extension SettingKind where Value == [Bytes] {
         let one = SettingKind<Bytes?>.url(["https", "http"])
         return list(of: "URLs") { !$0.isEmpty && one.accepts($0) }
     }
+    /// Names of OAuth clients: https URLs with a path. (What else such a name must be is for those who use it: one that
+    /// is none is no client's.)
+    static var clientIDs: SettingKind {
+        let one = SettingKind<Bytes?>.url(["https"])
+        return list(of: "client ids (https://host/path)") { id in
+            one.accepts(id) && id.from(8).position(of: 0x2F).map { $0 > 0 } == true
+        }
+    }
     /// `prefix=demand` rules about collections.
     static var demands: SettingKind {
         list(of: "collection=off, =optimistic or =require") { rule in

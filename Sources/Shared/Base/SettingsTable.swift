@@ -189,6 +189,16 @@ extension Settings {
         "SKYSTEAD_MAIL_FROM", .mailSender, default: nil,
         help: "The sender of that mail: an address that the mail server lets this login use.")
 
+    // MARK: OAuth
+
+    public static let oauthTrustedClients = Setting(
+        "SKYSTEAD_OAUTH_TRUSTED_CLIENTS", .clientIDs, default: "", reserved: true,
+        help: """
+            Apps whose name and logo are shown when people sign in to them, by their client ids, such as \
+            https://app.example.com/oauth-client-metadata.json. Of all others only the address is shown: anybody can \
+            call an app anything.
+            """)
+
     // MARK: Object storage
 
     public static let blobPlace = Setting(
@@ -271,6 +281,7 @@ extension Settings {
                 mailFrom,
             ]
         ),
+        ("OAuth", [oauthTrustedClients]),
         ("Object storage", [blobPlace, s3Endpoint, s3Bucket, s3Region, s3AccessKeyID, s3SecretAccessKey]),
         (
             "Processes",
