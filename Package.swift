@@ -186,7 +186,9 @@ let package = Package(
         // MARK: Tests of the whole: end to end, tidy, fuzz, bench
         .testTarget(
             name: "FuzzTests",
-            dependencies: ["ATProto", "Base", "Crypto", "FastCGI", "Identity", "Lexicons", "Net", "Web"],
+            dependencies: [
+                "ATProto", "Authorization", "Base", "Crypto", "FastCGI", "Identity", "Lexicons", "Net", "Web",
+            ],
             path: "Tests/FuzzTests"),
         .executableTarget(
             name: "bench-stream", dependencies: ["Base", "CSystem", "Net", "Stream"], path: "Tests/Bench/Stream"),

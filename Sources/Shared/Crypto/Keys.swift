@@ -117,16 +117,16 @@ public struct VerificationKey: Sendable, Hashable, CustomStringConvertible {
     public func verify(_ signature: Bytes, of digest: Digest) -> Bool {
         switch algorithm {
         case .p256: P256.verify(signature, digest: digest, point: compressed, lowS: true)
-        case .k256: K256.verify(signature, digest: digest, point: compressed)
+        case .k256: K256.verify(signature, digest: digest, point: compressed, lowS: true)
         }
     }
 
-    /// Like `verify`, but P-256 signatures with high S count too: JOSE (RFC 7518 §3.4) does not ask for low S, and
-    /// browsers' WebCrypto makes high S half of the time.
+    /// Like `verify`, but signatures with high S count too: JOSE (RFC 7518 §3.4, RFC 8812 §3.2) does not ask for low S;
+    /// browsers' WebCrypto, and whoever signs by OpenSSL, makes high S half of the time.
     public func verifyJOSE(_ signature: Bytes, of digest: Digest) -> Bool {
         switch algorithm {
         case .p256: P256.verify(signature, digest: digest, point: compressed, lowS: false)
-        case .k256: K256.verify(signature, digest: digest, point: compressed)
+        case .k256: K256.verify(signature, digest: digest, point: compressed, lowS: false)
         }
     }
 }
