@@ -4,9 +4,12 @@ extension VerificationKey {
     /// The key as a JWK (RFC 7517, RFC 7518 §6.2), with the members of RFC 7638 in their order: its JSON is what the
     /// thumbprint hashes. Add `kid`, `use` and `alg` as needed.
     public var jwk: JOSEObject {
-        let point = algorithm == .p256 ? P256.uncompress(compressed) : K256.uncompress(compressed)
-        // A key that exists is on its curve, so the point is always there.
-        let bytes = Bytes(point ?? [UInt8](repeating: 0, count: 65))
+        var bytes = point
+        if bytes.count != 65 {
+            let found = algorithm == .p256 ? P256.uncompress(compressed) : K256.uncompress(compressed)
+            // A key that exists is on its curve, so the point is always there.
+            bytes = Bytes(found ?? [UInt8](repeating: 0, count: 65))
+        }
         return [
             "crv": .text(algorithm.curveName), "kty": "EC",
             "x": .text(Bytes(RadixEncoding.base64URL.encode(bytes.slice(1..<33)))),
@@ -42,8 +45,8 @@ extension JOSEObject {
 
     fileprivate var hasSecretMember: Bool { members.contains { Self.secretMembers.contains($0.name) } }
 
-    /// Whether the members that say what a JWK is for, where they are there, allow verifying under `algorithm`. An empty
-    /// `key_ops` is what browsers write for a key that was imported without a use: it says nothing.
+    /// Whether the members that say what a JWK is for, where they are there, allow verifying under `algorithm`. An
+    /// empty `key_ops` is what browsers write for a key that was imported without a use: it says nothing.
     fileprivate func allowsVerification(_ algorithm: KeyAlgorithm) -> Bool {
         switch self["use"] {
         case nil, .text("sig"): break

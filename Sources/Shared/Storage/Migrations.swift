@@ -3,8 +3,8 @@ public struct Migration: Sendable {
     /// What the step is for, shown by `skystead migrate`.
     public let name: String
     /// Statements in order. `{integer}`, `{text}`, `{bytes}` stand for each engine's column type, `{strict}`,
-    /// `{clustered}` and `{unlogged}` for the table options: PostgreSQL's INTEGER holds 32 bits and a SQLite STRICT table refuses
-    /// BIGINT; PostgreSQL orders text by locale unless told not to (COLLATE "C").
+    /// `{clustered}` and `{unlogged}` for the table options: PostgreSQL's INTEGER holds 32 bits and a SQLite STRICT
+    /// table refuses BIGINT; PostgreSQL orders text by locale unless told not to (COLLATE "C").
     public let statements: [String]
 }
 

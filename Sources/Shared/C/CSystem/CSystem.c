@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -177,6 +179,11 @@ int csystem_bind_datagram(const char *path) {
     if (fd < 0) return -1;
     if (bind(fd, (struct sockaddr *)&address, length) != 0) return close_with_errno(fd);
     return fd;
+}
+
+int csystem_is_tmpfs(const char *path) {
+    struct statfs status;
+    return statfs(path, &status) == 0 && status.f_type == TMPFS_MAGIC;
 }
 
 int csystem_random(void *bytes, size_t count) {
