@@ -27,6 +27,15 @@ import Testing
             change(&draft)
             return try Fixture.code(draft.token(), accessToken: accessToken)
         }
+
+        func proof(_ key: SigningKey, _ target: DPoPTarget) throws(AuthorizationError) -> DPoPProof? {
+            var draft = Fixture.proof(key)
+            change(&draft)
+            guard let token = try? draft.token() else { return nil }
+            return try DPoPProof.verify(
+                token, method: "POST", target: target, accessToken: accessToken, nonces: Fixture.nonces,
+                now: Fixture.now)
+        }
     }
 
     private static func header(_ name: String, _ member: Bytes, _ value: JOSEValue?) -> Row {
@@ -235,14 +244,15 @@ import Testing
         ath("ath padded", .text(digest(Fixture.accessToken) + "=")),
     ]
 
-    @Test(arguments: algorithms + shapes + keys + signatures + claims + nonces + bindings)
+    static let all = algorithms + shapes + keys + signatures + claims + nonces + bindings
+
+    @Test(arguments: all)
     func wrongProofsAreRefused(_ row: Row) throws {
         for key in try Fixture.keys() { #expect(try row.found(key) == row.code, "\(key.algorithm)") }
     }
 
     @Test func thereAreEnoughOfThem() {
-        let all =
-            Self.algorithms + Self.shapes + Self.keys + Self.signatures + Self.claims + Self.nonces + Self.bindings
+        let all = Self.all
         #expect(Set(all.map(\.name)).count == all.count)
         #expect(all.count > 120)
         #expect(all.allSatisfy { $0.code != nil })
@@ -322,6 +332,32 @@ import Testing
             try DPoPProof.verify(
                 Bytes(changed), method: "POST", target: target, accessToken: nil, nonces: Fixture.nonces, now: now)
         }
+    }
+}
+
+@Suite struct DPoPChallengeTests {
+    @Test func aChallengeSaysWhatIsWrong() {
+        let error = AuthorizationError(.useDPoPNonce, "The nonce is over")
+        #expect(
+            error.challenge
+                == #"DPoP error="use_dpop_nonce", error_description="The nonce is over", algs="ES256 ES256K""#)
+    }
+
+    /// RFC 6749 §5.2: what is told to clients stands between quotes, and is ASCII without quotes and backslashes.
+    @Test func whatIsToldCanBeQuoted() throws {
+        var told: Set<Bytes> = []
+        let target = try #require(Fixture.target())
+        for row in DPoPProofTests.all {
+            for key in try Fixture.keys() {
+                do throws(AuthorizationError) {
+                    _ = try row.proof(key, target)
+                } catch {
+                    told.insert(error.description)
+                }
+            }
+        }
+        #expect(told.count > 15)
+        #expect(told.allSatisfy { $0.allSatisfy { $0 >= 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x5C } })
     }
 }
 
