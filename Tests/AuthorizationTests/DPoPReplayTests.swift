@@ -239,8 +239,15 @@ import Testing
         // Who still has the old epoch in memory takes a proof of the new one.
         let third = check(try opened.again())
         _ = try third.nonce()
-        try opened.database.execute("DELETE FROM dpop_epoch")
+        try opened.database.write { try ReplayStore.endEpoch(in: $0) }
         let newest = try token(key, "2", try check(try opened.again()).nonce())
         try third.use(third.verify(newest, method: "POST", target: target), in: .resourceServer)
+
+        // After a restore: what was given out and not used is void as well.
+        let void = try token(key, "3", third.nonce())
+        try opened.database.write { try ReplayStore.endEpoch(in: $0) }
+        #expect(
+            try code { try third.use(third.verify(void, method: "POST", target: target), in: .resourceServer) }
+                == .useDPoPNonce)
     }
 }

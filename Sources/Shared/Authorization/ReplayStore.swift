@@ -61,6 +61,10 @@ public struct ReplayStore: Sendable {
         }
     }
 
+    /// Ends the epoch: every nonce that was given out is void, and clients ask for another. For a database that came
+    /// back from a backup, whose memory of used proofs is older than its nonces.
+    public static func endEpoch(in writer: any Writer) throws { try writer.run("DELETE FROM dpop_epoch") }
+
     /// Marks `proof` as used. When this returns, no other call for the same key and identifier will.
     ///
     /// Throws `invalidDPoPProof` when it was used before, `useDPoPNonce` when the epoch of its nonce is over,
