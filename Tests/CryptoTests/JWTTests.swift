@@ -41,17 +41,6 @@ private func base64(_ text: String) -> Bytes { Bytes(RadixEncoding.base64URL.enc
         #expect(throws: JWTError.wrongSignature) { try symmetric.verify(hs256: Secret([1])) }
     }
 
-    @Test func theThumbprintOfRFC9449() throws {
-        let key = try VerificationKey(
-            jwk: JOSEObject(
-                json: """
-                    {"kty":"EC","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",\
-                    "y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA","crv":"P-256"}
-                    """))
-        let thumbprint = RadixEncoding.base64URL.encode(key.jwkThumbprint.bytes)
-        #expect(Bytes(thumbprint) == "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")
-    }
-
     @Test(arguments: KeyAlgorithm.allCases) func signedTokensVerify(algorithm: KeyAlgorithm) throws {
         let key = try SigningKey.generate(algorithm, entropy: .system)
         let claims: JOSEObject = ["iss": "did:plc:x", "exp": .integer(60), "aud": .texts(["a", "b"]), "n": .null]

@@ -1,4 +1,5 @@
 import ATProto
+import Authorization
 import Base
 import Crypto
 
@@ -15,6 +16,18 @@ extension FuzzTarget {
         let asymmetric = key.flatMap { try? JWT.sign(header: ["typ": "JWT"], claims: claims, key: $0) }
         return [symmetric.array, asymmetric?.array ?? []]
     }()
+
+    private static let now = Timestamp(seconds: 1_750_000_000)
+    private static let nonces = DPoPNonces(secret: secret, epoch: "epoch")
+    private static let proof: Bytes? = key.flatMap { key in
+        try? JWT.sign(
+            header: ["typ": "dpop+jwt", "jwk": .json(Bytes(key.publicKey.jwk.json))],
+            claims: [
+                "jti": "one", "htm": "GET", "htu": "https://pds.example/xrpc/a.b.c", "iat": .integer(now.seconds),
+                "nonce": .text(nonces.current(now)),
+                "ath": .text(Bytes(RadixEncoding.base64URL.encode(SHA256.hash("token" as Bytes).bytes))),
+            ], key: key)
+    }
 
     private static let sealer = try? Sealer(key: secret)
 
@@ -92,6 +105,43 @@ extension FuzzTarget {
             guard let key, key.publicKey.verify(Bytes(input), of: SHA256.hash([1])) else { return nil }
             return Bytes(input) == (try? key.sign(SHA256.hash([1]))).map { Bytes($0) }
                 ? nil : "a second signature verifies"
+        },
+        FuzzTarget(
+            "jwk",
+            texts: [
+                #"{"kty":"EC","crv":"P-256","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs","#
+                    + #""y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA","kid":"a","key_ops":["verify"]}"#,
+                #"{"keys":[{"kty":"EC","crv":"secp256k1","x":"eb5mfvncu6xVoGKVzocLBwKb_NstzijZWfKBWxb4F5g","#
+                    + #""y":"SDradyajxGVdpPv8DhEIqP0XtEimhVQZnEfQj_sQ1Lg","kid":"b"},{"kty":"RSA"}]}"#,
+            ]
+        ) { input in
+            _ = try? JWKSet(json: Bytes(input))
+            guard let jwk = try? JOSEObject(json: Bytes(input)), let key = try? VerificationKey(jwk: jwk) else {
+                return nil
+            }
+            // One key has one text: what is left out of it, the thumbprint does not see.
+            for name: Bytes in ["crv", "kty", "x", "y"] where key.jwk[name] != jwk[name] { return "comes back changed" }
+            if jwk["d"] != nil || jwk["k"] != nil { return "a private key is taken" }
+            return key.jwkThumbprintText.count == 43 ? nil : "a thumbprint of another length"
+        },
+        FuzzTarget("dpop", corpus: [proof?.array ?? []]) { input in
+            guard let target = DPoPTarget(publicURL: "https://pds.example", path: "/xrpc/a.b.c"),
+                let found = try? DPoPProof.verify(
+                    Bytes(input), method: "GET", target: target, accessToken: "token", nonces: nonces, now: now)
+            else { return nil }
+            // Nobody but the key's owner makes a proof, so this is the one of the corpus; only S may be the other one.
+            let signed = proof.map { $0.upTo($0.lastIndex(of: 0x2E) ?? 0) }
+            if Bytes(input).upTo(signed?.count ?? 0) != signed { return "a changed proof is taken" }
+            return found.thumbprint == key?.publicKey.jwkThumbprintText ? nil : "another key's"
+        },
+        FuzzTarget(
+            "htu",
+            texts: ["https://pds.example/xrpc/a.b.c", "HTTP://[::1]:80/./a/%7e%2f/../b", "https://a.b:8443"]
+        ) { input in
+            guard let target = DPoPTarget(publicURL: Bytes(input), path: "/") else { return nil }
+            // The slash at its end is the path's again.
+            let again = DPoPTarget(publicURL: target.address, path: "/")
+            return again == target ? nil : "its normal form is another address"
         },
     ]
 }

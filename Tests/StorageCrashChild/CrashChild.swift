@@ -5,6 +5,7 @@ internal import Storage
 enum CrashChild {
     static func open(_ engine: String, _ location: String, _ schema: String) throws -> any Database {
         if engine == "sqlite" { return try SQLite(path: location) }
+        if engine == "sqlite-process" { return try SQLite(path: location, durability: .process) }
         return try Postgres(url: location, schema: schema)
     }
 

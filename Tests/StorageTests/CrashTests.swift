@@ -32,11 +32,11 @@ import Testing
     }
 
     /// Runs the child until it has acknowledged `count` writes, kills it and returns every line it had written.
-    private func killed(_ fresh: TestDatabase, after count: Int) throws -> [String] {
+    private func killed(_ fresh: TestDatabase, as engine: String? = nil, after count: Int) throws -> [String] {
         let child: URL = try #require(Self.child, "storage-crash-child was not built")
         let pipe = Pipe()
         let process = try ChildProcess(
-            [child.path, fresh.engine.rawValue, fresh.location, fresh.schema, "16"],
+            [child.path, engine ?? fresh.engine.rawValue, fresh.location, fresh.schema, "16"],
             environment: ProcessInfo.processInfo.environment, output: pipe.fileHandleForWriting.fileDescriptor)
         try pipe.fileHandleForWriting.close()
         var output = Data()
@@ -59,20 +59,30 @@ import Testing
             let lines = try killed(fresh, after: 50 + round * 217)
             #expect(lines.count >= 50 + round * 217)
             // Opened anew, as after a crash of the whole service.
-            let database = try fresh.reopened()
-            let rows = try database.read { reader in
-                try reader.all("SELECT thread, number, count(*), sum(half) FROM crash GROUP BY thread, number") {
-                    (
-                        name: "\(try $0.integer(0)) \(try $0.integer(1))", count: try $0.integer(2),
-                        sum: try $0.integer(3)
-                    )
-                }
-            }
-            #expect(rows.allSatisfy { $0.count == 2 && $0.sum == 3 }, "no half transaction")
-            let stored = Set(rows.map(\.name))
-            #expect(lines.filter { !stored.contains($0) } == [], "acknowledged, but not there")
-            // At most the one write of each thread that was under way is there without having been acknowledged.
-            #expect(stored.subtracting(lines).count <= 16)
+            try expectAll(lines, in: fresh.reopened())
         }
+    }
+
+    /// What is never synced outlives its process all the same.
+    @Test func unsyncedWritesSurviveSIGKILL() throws {
+        for round in 0..<5 {
+            let fresh = try table(.sqlite)
+            let lines = try killed(fresh, as: "sqlite-process", after: 500 + round * 2_170)
+            #expect(lines.count >= 500 + round * 2_170)
+            try expectAll(lines, in: SQLite(path: fresh.location, durability: .process))
+        }
+    }
+
+    private func expectAll(_ lines: [String], in database: any Database) throws {
+        let rows = try database.read { reader in
+            try reader.all("SELECT thread, number, count(*), sum(half) FROM crash GROUP BY thread, number") {
+                (name: "\(try $0.integer(0)) \(try $0.integer(1))", count: try $0.integer(2), sum: try $0.integer(3))
+            }
+        }
+        #expect(rows.allSatisfy { $0.count == 2 && $0.sum == 3 }, "no half transaction")
+        let stored = Set(rows.map(\.name))
+        #expect(lines.filter { !stored.contains($0) } == [], "acknowledged, but not there")
+        // At most the one write of each thread that was under way is there without having been acknowledged.
+        #expect(stored.subtracting(lines).count <= 16)
     }
 }

@@ -38,6 +38,12 @@ public struct JOSEObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
         self = try reader.document()
     }
 
+    /// The objects of a JSON list of objects. Throws `malformed` for anything else, and for more than `countMax`.
+    public static func list(json: Bytes, countMax: Int) throws(JWTError) -> [JOSEObject] {
+        var reader = JOSEReader(json)
+        return try reader.list(countMax: countMax)
+    }
+
     /// The members that `reader` found, which are distinct.
     init(distinct members: [Member]) { self.members = members }
 
@@ -61,6 +67,23 @@ public struct JOSEObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
     /// The integer under `name`; nil when there is none or it is no integer (`1e3` and `1.0` are not).
     public func integer(_ name: Bytes) -> Int64? {
         if case .integer(let integer) = self[name] { integer } else { nil }
+    }
+
+    /// The moment under `name`, in whole seconds since 1970 (a NumericDate, RFC 7519 §2, which may have a fraction:
+    /// it is cut off); nil when there is none, it is no such number, negative, or after the year 9999.
+    public func numericDate(_ name: Bytes) -> Int64? {
+        let seconds: Int64?
+        switch self[name] {
+        case .integer(let integer): seconds = integer
+        case .json(let number):
+            guard let point = number.position(of: 0x2E),
+                number.from(point + 1).allSatisfy({ $0 >= 0x30 && $0 <= 0x39 })
+            else { return nil }
+            seconds = number.upTo(point).decimal.map { Int64($0) }
+        default: seconds = nil
+        }
+        guard let seconds, seconds >= 0, seconds < 253_402_300_800 else { return nil }
+        return seconds
     }
 
     /// As JSON, without spaces, in the order of the members.

@@ -13,8 +13,36 @@ struct JOSEReader {
     init(_ bytes: Bytes) { self.bytes = bytes }
 
     mutating func document() throws(JWTError) -> JOSEObject {
-        var members: [JOSEObject.Member] = []
         skipSpace()
+        let object = try object()
+        skipSpace()
+        guard at == bytes.count else { throw .malformed }
+        return object
+    }
+
+    /// A list of objects and nothing after it.
+    mutating func list(countMax: Int) throws(JWTError) -> [JOSEObject] {
+        var objects: [JOSEObject] = []
+        skipSpace()
+        try expect(0x5B)
+        skipSpace()
+        if peek == 0x5D {
+            at += 1
+        } else {
+            repeat {
+                guard objects.count < countMax else { throw .malformed }
+                skipSpace()
+                objects.append(try object())
+                skipSpace()
+            } while try next(orEnd: 0x5D)
+        }
+        skipSpace()
+        guard at == bytes.count else { throw .malformed }
+        return objects
+    }
+
+    private mutating func object() throws(JWTError) -> JOSEObject {
+        var members: [JOSEObject.Member] = []
         try expect(0x7B)
         skipSpace()
         if peek == 0x7D {
@@ -31,8 +59,6 @@ struct JOSEReader {
                 skipSpace()
             } while try next(orEnd: 0x7D)
         }
-        skipSpace()
-        guard at == bytes.count else { throw .malformed }
         return JOSEObject(distinct: members)
     }
 

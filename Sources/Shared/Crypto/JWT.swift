@@ -47,7 +47,7 @@ public struct JWT: Sendable {
     /// Throws unless this token is signed by `key`, under ES256 or ES256K as the key's curve says.
     ///
     /// With `lowS` (the protocol's service tokens) a high S is refused; without (DPoP proofs and client assertions,
-    /// which browsers make) it is taken for P-256.
+    /// which browsers make) it is taken.
     public func verify(_ key: VerificationKey, lowS: Bool = true) throws(JWTError) {
         try checkAlgorithm(key.algorithm.jwsName)
         let digest = SHA256.hash(signedPart)
@@ -85,35 +85,6 @@ public struct JWT: Sendable {
 
     private static func joined(_ part: Bytes, signature: [UInt8]) -> Bytes {
         Bytes(part.array + [0x2E] + RadixEncoding.base64URL.encode(signature))
-    }
-}
-
-extension VerificationKey {
-    /// The key as a JWK (RFC 7517, RFC 7518 §6.2), with the members of RFC 7638 in their order: its JSON is what the
-    /// thumbprint hashes. Add `kid`, `use` and `alg` as needed.
-    public var jwk: JOSEObject {
-        let point = algorithm == .p256 ? P256.uncompress(compressed) : K256.uncompress(compressed)
-        // A key that exists is on its curve, so the point is always there.
-        let bytes = Bytes(point ?? [UInt8](repeating: 0, count: 65))
-        return [
-            "crv": .text(algorithm.curveName), "kty": "EC",
-            "x": .text(Bytes(RadixEncoding.base64URL.encode(bytes.slice(1..<33)))),
-            "y": .text(Bytes(RadixEncoding.base64URL.encode(bytes.from(33)))),
-        ]
-    }
-
-    /// The RFC 7638 thumbprint of `jwk`: the `jkt` of DPoP.
-    public var jwkThumbprint: Digest { SHA256.hash(jwk.json) }
-
-    /// From a public JWK. Throws `invalidPublicKey` for another kind of key, coordinates that are not 32 bytes on the
-    /// curve, or a private key (`d`), which must never have been sent.
-    public init(jwk: JOSEObject) throws(CryptoError) {
-        guard jwk.text("kty") == "EC", jwk["d"] == nil, let curve = jwk.text("crv"),
-            let algorithm = KeyAlgorithm.allCases.first(where: { $0.curveName == curve }),
-            let xText = jwk.text("x"), let yText = jwk.text("y"), xText.count == 43, yText.count == 43,
-            let x = RadixEncoding.base64URL.decode(xText), let y = RadixEncoding.base64URL.decode(yText)
-        else { throw .invalidPublicKey }
-        try self.init(algorithm: algorithm, point: Bytes([4] + x + y))
     }
 }
 

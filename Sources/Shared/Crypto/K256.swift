@@ -65,14 +65,20 @@ enum K256 {
         return out
     }
 
-    /// Whether `signature` is r‖s with low S over `digest`. The library's verification refuses high S and zeros.
-    static func verify(_ signature: Bytes, digest: Digest, point: Bytes) -> Bool {
+    /// Whether `signature` is r‖s over `digest`, with low S where that is asked for. The library's verification refuses
+    /// high S and zeros.
+    static func verify(_ signature: Bytes, digest: Digest, point: Bytes, lowS: Bool) -> Bool {
         guard let context, signature.count == 64, var key = parse(point, context) else { return false }
         var parsed = secp256k1_ecdsa_signature()
         let isParsed = signature.withUnsafeBytes { raw in
             withBase(raw) { secp256k1_ecdsa_signature_parse_compact(context, &parsed, $0) }
         }
         guard isParsed else { return false }
+        // With −S a signature is as good; it is a second text for the same proof, which is why commits refuse it.
+        if !lowS {
+            let given = parsed
+            withUnsafePointer(to: given) { _ = secp256k1_ecdsa_signature_normalize(context, &parsed, $0) }
+        }
         return digest.withUnsafeBytes { raw in
             withBase(raw) { secp256k1_ecdsa_verify(context, &parsed, $0, &key) }
         }

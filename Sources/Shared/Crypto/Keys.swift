@@ -61,10 +61,22 @@ public struct VerificationKey: Sendable, Hashable, CustomStringConvertible {
     public let algorithm: KeyAlgorithm
     /// The point in compressed form, 33 bytes.
     public let compressed: Bytes
+    /// The point as it came, 33 bytes or 65: to use a compressed one costs a square root each time.
+    let point: Bytes
 
-    init(algorithm: KeyAlgorithm, known compressed: Bytes) {
+    init(algorithm: KeyAlgorithm, known compressed: Bytes, point: Bytes? = nil) {
         self.algorithm = algorithm
         self.compressed = compressed
+        self.point = point ?? compressed
+    }
+
+    public static func == (left: VerificationKey, right: VerificationKey) -> Bool {
+        left.algorithm == right.algorithm && left.compressed == right.compressed
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(algorithm)
+        hasher.combine(compressed)
     }
 
     /// From a point of 33 bytes (compressed) or 65 (uncompressed). Throws `invalidPublicKey` when it is not on the
@@ -72,7 +84,7 @@ public struct VerificationKey: Sendable, Hashable, CustomStringConvertible {
     public init(algorithm: KeyAlgorithm, point: Bytes) throws(CryptoError) {
         let compressed = algorithm == .p256 ? P256.compress(point) : K256.compress(point)
         guard let compressed else { throw .invalidPublicKey }
-        self.init(algorithm: algorithm, known: Bytes(compressed))
+        self.init(algorithm: algorithm, known: Bytes(compressed), point: point)
     }
 
     /// The longest did:key of the two curves is 57 bytes; anything much longer is not one.
@@ -116,17 +128,17 @@ public struct VerificationKey: Sendable, Hashable, CustomStringConvertible {
     /// operations and service tokens. DER and any other length is refused.
     public func verify(_ signature: Bytes, of digest: Digest) -> Bool {
         switch algorithm {
-        case .p256: P256.verify(signature, digest: digest, point: compressed, lowS: true)
-        case .k256: K256.verify(signature, digest: digest, point: compressed)
+        case .p256: P256.verify(signature, digest: digest, point: point, lowS: true)
+        case .k256: K256.verify(signature, digest: digest, point: point, lowS: true)
         }
     }
 
-    /// Like `verify`, but P-256 signatures with high S count too: JOSE (RFC 7518 §3.4) does not ask for low S, and
-    /// browsers' WebCrypto makes high S half of the time.
+    /// Like `verify`, but signatures with high S count too: JOSE (RFC 7518 §3.4, RFC 8812 §3.2) does not ask for low S;
+    /// browsers' WebCrypto, and whoever signs by OpenSSL, makes high S half of the time.
     public func verifyJOSE(_ signature: Bytes, of digest: Digest) -> Bool {
         switch algorithm {
-        case .p256: P256.verify(signature, digest: digest, point: compressed, lowS: false)
-        case .k256: K256.verify(signature, digest: digest, point: compressed)
+        case .p256: P256.verify(signature, digest: digest, point: point, lowS: false)
+        case .k256: K256.verify(signature, digest: digest, point: point, lowS: false)
         }
     }
 }

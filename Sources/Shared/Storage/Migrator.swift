@@ -4,7 +4,7 @@ public import Base
 public enum Dialect: Sendable {
     case sqlite, postgres
 
-    /// `statement` with `{integer}`, `{text}`, `{bytes}`, `{strict}` and `{clustered}` replaced.
+    /// `statement` with `{integer}`, `{text}`, `{bytes}`, `{strict}`, `{clustered}` and `{unlogged}` replaced.
     public func render(_ statement: String) -> String {
         var rendered = ""
         var rest = Substring(statement)
@@ -28,6 +28,9 @@ public enum Dialect: Sendable {
         case ("bytes", .postgres): "BYTEA"
         case ("strict", .sqlite): "STRICT"
         case ("clustered", .sqlite): "STRICT, WITHOUT ROWID"
+        // Its writes need no sync; a crash of the server empties it as a whole, a restart does not.
+        case ("unlogged", .postgres): "UNLOGGED"
+        case ("unlogged", .sqlite): ""
         case ("strict", .postgres), ("clustered", .postgres): ""
         default: nil
         }

@@ -25,6 +25,13 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
             statement: "PRAGMA journal_size_limit = 67108864", query: "PRAGMA journal_size_limit", wanted: "67108864"),
     ]
 
+    /// The settings of a file whose writes are as durable as `durability` says.
+    static func settings(_ durability: SQLiteDurability) -> [Setting] {
+        guard durability == .process else { return settings }
+        let unsynced = Setting(statement: "PRAGMA synchronous = OFF", query: "PRAGMA synchronous", wanted: "0")
+        return settings.map { $0.query == unsynced.query ? unsynced : $0 }
+    }
+
     /// The writer keeps the pages that writes come back to (16 MiB at most, taken as they are met): with 1.5 MiB, a
     /// twentieth of a write's time was reading them again. It checkpoints every 4,000 pages, so that a page that many
     /// commits change is copied back once. Nothing goes to the WAL before the commit, however long a transaction is
@@ -67,12 +74,12 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
     init(
         path: String, isReader: Bool, creates: Bool = false, doorbell: String? = nil, vfs: String? = nil,
         busyMillisecondsMax: UInt64 = SQLiteConnection.busyMillisecondsMax,
-        settings: [Setting] = SQLiteConnection.settings
+        durability: SQLiteDurability = .power, settings: [Setting]? = nil
     ) throws(StorageError) {
         self.doorbell = doorbell
         var opened: OpaquePointer?
-        // Only who writes has anything to gather.
-        let vfs = isReader ? vfs : try SQLiteLogBuffer.register(over: vfs)
+        // Only who writes has anything to gather, and only who syncs may hold it until then.
+        let vfs = isReader || durability == .process ? vfs : try SQLiteLogBuffer.register(over: vfs)
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (creates ? SQLITE_OPEN_CREATE : 0)
         let code = sqlite3_open_v2(path, &opened, flags, vfs)
         guard code == SQLITE_OK, let opened else {
@@ -86,7 +93,8 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
         busy.initialize(to: BusyWait(nanosecondsMax: busyMillisecondsMax &* 1_000_000))
         do throws(StorageError) {
             try Self.configure(
-                opened, busy, isReader: isReader, settings + (isReader ? Self.readerSettings : Self.writerSettings))
+                opened, busy, isReader: isReader, settings ?? Self.settings(durability),
+                wanted: Self.settings(durability))
             fixed = Fixed(
                 beginRead: try Self.prepare("BEGIN", opened), beginWrite: try Self.prepare("BEGIN IMMEDIATE", opened),
                 commit: try Self.prepare("COMMIT", opened), rollback: try Self.prepare("ROLLBACK", opened),
@@ -109,8 +117,10 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
     }
 
     private static func configure(
-        _ handle: OpaquePointer, _ busy: UnsafeMutablePointer<BusyWait>, isReader: Bool, _ settings: [Setting]
+        _ handle: OpaquePointer, _ busy: UnsafeMutablePointer<BusyWait>, isReader: Bool, _ settings: [Setting],
+        wanted: [Setting]
     ) throws(StorageError) {
+        let more = isReader ? readerSettings : writerSettings
         sqlite3_extended_result_codes(handle, 1)
         sqlite3_busy_handler(handle, waitWhileBusy, busy)
         let flags: [(operation: Int32, value: Int32, name: String)] = [
@@ -123,13 +133,13 @@ final class SQLiteConnection: BatchConnection, ReadConnection {
                 throw .unsafeSetting("\(flag.name) is \(now)")
             }
         }
-        for setting in settings {
+        for setting in settings + more {
             _ = try firstColumn(setting.statement, handle)
         }
         // A reader that meets an INSERT … RETURNING must refuse it.
         if isReader { _ = try firstColumn("PRAGMA query_only = ON", handle) }
         // What is asked is what must be in force, not what was passed in.
-        for setting in Self.settings + (isReader ? Self.readerSettings : Self.writerSettings) {
+        for setting in wanted + more {
             let found = try firstColumn(setting.query, handle)
             if found != setting.wanted { throw .unsafeSetting("\(setting.query) is \(found)") }
         }

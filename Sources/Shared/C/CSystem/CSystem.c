@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -199,6 +201,11 @@ ssize_t csystem_receive_datagram(int fd, void *bytes, size_t count, pid_t *sende
         *sender = credentials.pid;
     }
     return received;
+}
+
+int csystem_is_tmpfs(const char *path) {
+    struct statfs status;
+    return statfs(path, &status) == 0 && status.f_type == TMPFS_MAGIC;
 }
 
 int csystem_random(void *bytes, size_t count) {

@@ -36,6 +36,8 @@ int csystem_bind_datagram(const char *path);
 ssize_t csystem_receive_datagram(int fd, void *bytes, size_t count, pid_t *sender);
 // getrandom(2) until count bytes are there. 0, or -1 with errno.
 int csystem_random(void *bytes, size_t count);
+// 1 when path is in a tmpfs, which a restart of the machine empties; 0 when not, or when it can't be looked at.
+int csystem_is_tmpfs(const char *path);
 // Marks this process as not dumpable and sets its core limit to 0, for processes that hold keys.
 int csystem_protect_memory(void);
 // sync_file_range(2) with SYNC_FILE_RANGE_WRITE: starts write-back, waits for nothing.
