@@ -14,6 +14,6 @@ extension Migration {
     /// Times are microseconds since 1970, booleans 0 or 1, DIDs their text, CIDs their 36 bytes, record keys
     /// `collection/rkey` as bytes in byte order.
     public static let all: [Migration] = [
-        core, adminWeb, administration, crawlers, imports, storageUse, mail, lexicons, blobObjects,
+        core, adminWeb, administration, crawlers, imports, storageUse, mail, lexicons, blobObjects, oauthGrants,
     ]
 }
