@@ -36,7 +36,7 @@ import Testing
         ("dpop_jkt in base64", .invalidRequest, { try World.request(1, thumbprint: long(42) + "+") }),
     ]
 
-    @Test(arguments: fields.indices) func fields(_ index: Int) {
+    @Test(arguments: fields.indices) func whatARequestMayHold(_ index: Int) {
         let row = Self.fields[index]
         var code: AuthorizationError.Code?
         do { _ = try row.make() } catch { code = (error as? AuthorizationError)?.code }
@@ -46,7 +46,9 @@ import Testing
     @Test func namesOfTheWire() {
         #expect(ResponseMode("form_post") == .formPost && ResponseMode("query") == .query)
         #expect(ResponseMode("FRAGMENT") == nil && ResponseMode("") == nil && ResponseMode("formPost") == nil)
-        #expect(AuthorizationPrompt("select_account") == .selectAccount && AuthorizationPrompt("none") == AuthorizationPrompt.none)
+        #expect(
+            AuthorizationPrompt("select_account") == .selectAccount
+                && AuthorizationPrompt("none") == AuthorizationPrompt.none)
         #expect(AuthorizationPrompt("login consent") == nil && AuthorizationPrompt("selectAccount") == nil)
     }
 
@@ -96,50 +98,74 @@ import Testing
         )] = [
             ("another uri", .invalidRequest, false, { world, uri in try world.open(uri.upTo(69) + "x") }),
             ("no uri", .invalidRequest, false, { world, _ in try world.open("") }),
-            ("upper case", .invalidRequest, false, { world, uri in
-                try world.open(Bytes(uri.map { $0 >= 0x61 && $0 <= 0x66 ? $0 & 0xDF : $0 }))
-            }),
+            (
+                "upper case", .invalidRequest, false,
+                { world, uri in
+                    try world.open(Bytes(uri.map { $0 >= 0x61 && $0 <= 0x66 ? $0 & 0xDF : $0 }))
+                }
+            ),
             ("https uri", .invalidRequest, false, { world, _ in try world.open("https://app.test/request") }),
             ("not UTF-8", .invalidRequest, false, { world, uri in try world.open(uri.upTo(69) + Bytes([0xFF])) }),
-            ("another client", .invalidRequest, true, { world, uri in
-                try world.open(uri, client: "https://other.test/c")
-            }),
+            (
+                "another client", .invalidRequest, true,
+                { world, uri in
+                    try world.open(uri, client: "https://other.test/c")
+                }
+            ),
             ("no client", .invalidRequest, true, { world, uri in try world.open(uri, client: "") }),
-            ("late", .invalidRequest, true, { world, uri in
-                try world.open(uri, now: World.start.adding(seconds: 300))
-            }),
-            ("another device", .accessDenied, true, { world, uri in
-                _ = try world.open(uri)
-                return try world.open(uri, device: "dev-other")
-            }),
-            ("too long after the last opening", .invalidRequest, true, { world, uri in
-                _ = try world.open(uri, now: World.start.adding(seconds: 299)).get()
-                _ = try world.open(uri, now: World.start.adding(seconds: 598)).get()
-                return try world.open(uri, now: World.start.adding(seconds: 898))
-            }),
-            ("an hour after pushing", .invalidRequest, true, { world, uri in
-                for second in stride(from: Int64(0), to: 3_600, by: 200) {
-                    _ = try world.open(uri, now: World.start.adding(seconds: second)).get()
+            (
+                "late", .invalidRequest, true,
+                { world, uri in
+                    try world.open(uri, now: World.start.adding(seconds: 300))
                 }
-                return try world.open(uri, now: World.start.adding(seconds: 3_600))
-            }),
-            ("authorized already", .accessDenied, true, { world, uri in
-                _ = try world.open(uri)
-                _ = try world.authorize(uri).get()
-                return try world.open(uri)
-            }),
-            ("rejected already", .invalidRequest, true, { world, uri in
-                _ = try world.open(uri)
-                let rejected = try world.test.write {
-                    try world.requests.reject(
-                        uri, clientID: World.client, device: World.device, now: World.start, in: $0)
+            ),
+            (
+                "another device", .accessDenied, true,
+                { world, uri in
+                    _ = try world.open(uri)
+                    return try world.open(uri, device: "dev-other")
                 }
-                #expect(try rejected.get().state == "a state")
-                return try world.open(uri)
-            }),
+            ),
+            (
+                "too long after the last opening", .invalidRequest, true,
+                { world, uri in
+                    _ = try world.open(uri, now: World.start.adding(seconds: 299)).get()
+                    _ = try world.open(uri, now: World.start.adding(seconds: 598)).get()
+                    return try world.open(uri, now: World.start.adding(seconds: 898))
+                }
+            ),
+            (
+                "an hour after pushing", .invalidRequest, true,
+                { world, uri in
+                    for second in stride(from: Int64(0), to: 3_600, by: 200) {
+                        _ = try world.open(uri, now: World.start.adding(seconds: second)).get()
+                    }
+                    return try world.open(uri, now: World.start.adding(seconds: 3_600))
+                }
+            ),
+            (
+                "authorized already", .accessDenied, true,
+                { world, uri in
+                    _ = try world.open(uri)
+                    _ = try world.authorize(uri).get()
+                    return try world.open(uri)
+                }
+            ),
+            (
+                "rejected already", .invalidRequest, true,
+                { world, uri in
+                    _ = try world.open(uri)
+                    let rejected = try world.test.write {
+                        try world.requests.reject(
+                            uri, clientID: World.client, device: World.device, now: World.start, in: $0)
+                    }
+                    #expect(try rejected.get().state == "a state")
+                    return try world.open(uri)
+                }
+            ),
         ]
 
-    @Test(arguments: Engine.all, wrongOpenings.indices) func wrongOpenings(_ engine: Engine, _ index: Int) throws {
+    @Test(arguments: Engine.all, wrongOpenings.indices) func openingWrongly(_ engine: Engine, _ index: Int) throws {
         let row = Self.wrongOpenings[index]
         let world = try World(engine)
         let uri = try world.push(try World.request(1))

@@ -30,7 +30,7 @@ import Testing
         ("not UTF-8", challenge.upTo(42) + Bytes([0xFF]), "S256"),
     ]
 
-    @Test(arguments: refusedChallenges.indices) func refusedChallenges(_ index: Int) {
+    @Test(arguments: refusedChallenges.indices) func challengesThatAreRefused(_ index: Int) {
         let row = Self.refusedChallenges[index]
         let error = #expect(throws: AuthorizationError.self, "\(row.name)") {
             _ = try PKCEChallenge(challenge: row.challenge, method: row.method)
@@ -53,7 +53,7 @@ import Testing
         ("not ASCII", Bytes([UInt8](repeating: 0x61, count: 43)) + "é", false),
     ]
 
-    @Test(arguments: verifiers.indices) func verifiers(_ index: Int) {
+    @Test(arguments: verifiers.indices) func formsOfVerifiers(_ index: Int) {
         let row = Self.verifiers[index]
         let challenge = PKCEChallenge(digest: SHA256.hash(row.verifier))
         #expect(challenge.matches(row.verifier) == row.isTaken, "\(row.name)")
