@@ -107,29 +107,31 @@ import Testing
         #expect(try world.count("oauth_session") == 0)
     }
 
-    /// A bench does 10,000.
-    static let refreshCount = 2_000
-    static let sessionCount = 100
     /// Every 20th answer is lost: 5 %.
-    static let lostStep = 20
+    private static let lostStep = 20
 
-    /// A client keeps what it has received. Whoever lost an answer tries again with what it has.
     @Test(arguments: Engine.all) func refreshesWithLostAnswers(_ engine: Engine) throws {
+        try Self.refresh(engine, count: 2_000, sessionCount: 100)
+    }
+
+    /// `count` refreshes over so many sessions by eight threads of two processes. A client keeps what it has received;
+    /// whoever lost an answer tries again with what it has.
+    private static func refresh(_ engine: Engine, count: Int, sessionCount: Int) throws {
         let world = try World(engine)
         let second = try world.test.reopened()
-        let stores = Self.stores(world, second)
-        let (steps, threads) = (Self.refreshCount / Self.sessionCount, 8)
+        let stores = stores(world, second)
+        let (steps, threads) = (count / sessionCount, 8)
         let kept = Guarded<[GrantedTokens]>(
-            try (0..<Self.sessionCount).map { try world.signIn($0, thumbprint: World.thumbprint(UInt8($0))) })
+            try (0..<sessionCount).map { try world.signIn($0, thumbprint: World.thumbprint(UInt8($0))) })
         let ids = kept.withLock { $0.map(\.session.id) }
         let failures = Guarded<[String]>([])
         let counts = Guarded((sent: 0, lost: 0, repeated: 0))
         for step in 0..<steps {
             let now = World.start.adding(seconds: Int64(step) * 600)
             DispatchQueue.concurrentPerform(iterations: threads) { thread in
-                for session in stride(from: thread, to: Self.sessionCount, by: threads) {
-                    let number = step * Self.sessionCount + session
-                    let isLost = number % Self.lostStep == step % Self.lostStep
+                for session in stride(from: thread, to: sessionCount, by: threads) {
+                    let number = step * sessionCount + session
+                    let isLost = number % lostStep == step % lostStep
                     let holder = World.holder(World.client, World.thumbprint(UInt8(session)))
                     let token = kept.withLock { $0[session].refreshToken }
                     func ask(_ index: Int, _ seconds: Int64) throws -> GrantedTokens {
@@ -156,11 +158,10 @@ import Testing
             }
         }
         #expect(failures.withLock { $0 } == [])
-        let count = counts.withLock { $0 }
-        #expect(count.sent == steps * Self.sessionCount)
-        #expect(count.lost == count.sent / Self.lostStep && count.repeated == count.lost)
+        let found = counts.withLock { $0 }
+        #expect(found.sent == count && found.lost == count / lostStep && found.repeated == found.lost)
         // No session lost, none forked: each is at the number of its refreshes, and what its client has is its one end.
-        #expect(try world.count("oauth_session") == Self.sessionCount)
+        #expect(try world.count("oauth_session") == sessionCount)
         let end = World.start.adding(seconds: Int64(steps) * 600)
         for (session, tokens) in kept.withLock({ $0 }).enumerated() {
             #expect(tokens.session.id == ids[session])
