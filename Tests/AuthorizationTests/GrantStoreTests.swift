@@ -216,7 +216,7 @@ import Testing
         var tokens = [try world.signIn(1)]
         var now = World.start
         for _ in 0..<5 {
-            now = now.adding(seconds: 800)
+            now = now.adding(seconds: 300)
             let next = try world.refresh(try #require(tokens.last).refreshToken, now: now).get()
             #expect(next.session.id == tokens[0].session.id && next.session.refreshedAt == now)
             #expect(next.session.createdAt == World.start)
@@ -224,6 +224,7 @@ import Testing
         }
         #expect(Set(tokens.map(\.refreshToken)).count == 6 && Set(tokens.map(\.accessToken)).count == 6)
         #expect(try world.isAlive(tokens[5], now: now) && world.isAlive(tokens[4], now: now))
+        // It is 600 seconds old: not time has ended it.
         #expect(try !world.isAlive(tokens[3], now: now))
         #expect(try world.count("oauth_session") == 1)
     }
