@@ -64,8 +64,8 @@ public struct GrantRequest: Sendable, Equatable {
     public let responseMode: ResponseMode
     /// Nil for a public client.
     public let key: ClientKeyPin?
-    /// A digest of the client's metadata as it was then: what a person consented to was said by these (reliability.md
-    /// D7).
+    /// A digest of the client's metadata as it was then: what a person consented to was said by these
+    /// (specs/reliability.md §1.D, D7).
     public let metadataDigest: Bytes
 
     /// Throws `invalid_request`, or `invalid_scope`, for what is empty, too long or has other than printable ASCII

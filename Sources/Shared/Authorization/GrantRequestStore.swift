@@ -6,7 +6,7 @@ public import Storage
 /// What clients have asked for and nobody has granted yet, and what was granted and not fetched yet.
 ///
 /// A request is its client's and, from its first opening on, one browser's. Whatever does not fit deletes it
-/// (reliability.md D6), which is why refusals are values here: one that was thrown would undo that.
+/// (specs/reliability.md §1.D, D6), which is why refusals are values here: one that was thrown would undo that.
 public struct GrantRequestStore: Sendable {
     /// A request lives so long from being pushed, and from each opening on.
     public static let requestSeconds: Int64 = 300

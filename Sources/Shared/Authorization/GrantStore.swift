@@ -18,7 +18,7 @@ public struct GrantRefusal: Error, Equatable, Sendable {
     /// Why a session was ended.
     public enum Cause: Sendable, Equatable {
         /// Somebody has sent the code once more that it began with: the browser that it was authorized in is to be
-        /// signed out too (reliability.md D4).
+        /// signed out too (specs/reliability.md §1.D, D4).
         case codeReplayed
         /// A refresh token was used again, later than a lost answer explains.
         case refreshTokenReplayed
@@ -57,9 +57,9 @@ public struct GrantHolder: Sendable, Equatable {
 /// All that a request does happens in the one write transaction that the caller gives, together with the use of its
 /// client assertion. Refusals are values: what they end stays ended, where an error would bring it back.
 public struct GrantStore: Sendable {
-    /// How long a used refresh token gets the same answer again, by the same holder: the most that reliability.md D5
-    /// allows. Clients whose answer got lost try again within it, and who has stolen a token without its DPoP key gets
-    /// nothing at all.
+    /// How long a used refresh token gets the same answer again, by the same holder: the most that
+    /// specs/reliability.md §1.D, D5 allows. Clients whose answer got lost try again within it, and who has stolen a
+    /// token without its DPoP key gets nothing at all.
     public static let graceSeconds: Int64 = 10
     /// Sessions of one account; one more ends the one that was refreshed longest ago.
     public static let sessionCountMax = 100
