@@ -154,8 +154,8 @@ import Testing
             let assertion = try Self.verify(draft.token(), key, algorithm: key.algorithm.jwsName)
             #expect(
                 assertion.key
-                    == PinnedClientKey(
-                        identifier: "key-1", algorithm: key.algorithm.jwsName,
+                    == ClientKeyPin(
+                        id: "key-1", algorithm: key.algorithm.jwsName,
                         thumbprint: key.publicKey.jwkThumbprintText))
         }
     }

@@ -1,28 +1,12 @@
 public import Base
 public import Crypto
 
-/// The key that a confidential client signed with. A session is pinned to it: a refresh by another key of the client is
-/// refused (atproto OAuth specification, "confidential clients").
-public struct PinnedClientKey: Sendable, Hashable {
-    public let identifier: Bytes
-    /// `ES256` or `ES256K`.
-    public let algorithm: Bytes
-    /// RFC 7638, 43 characters.
-    public let thumbprint: Bytes
-
-    public init(identifier: Bytes, algorithm: Bytes, thumbprint: Bytes) {
-        self.identifier = identifier
-        self.algorithm = algorithm
-        self.thumbprint = thumbprint
-    }
-}
-
 /// A verified `private_key_jwt` (RFC 7523 §2.2 and §3, atproto OAuth specification): the client is who it says.
 ///
 /// It counts once: hand it to `ReplayStore.use` in the transaction that the request is for. Verify the request's DPoP
 /// proof first, and don't use the assertion up when that asks for a nonce: clients send the same body again then.
 public struct ClientAssertion: Sendable, Equatable {
-    public let key: PinnedClientKey
+    public let key: ClientKeyPin
     /// `jti`.
     let identifier: Bytes
     /// From here on nobody takes this assertion any more.
@@ -78,7 +62,7 @@ public struct ClientAssertion: Sendable, Equatable {
 
     private static func verifySignature(
         _ token: JWT, keys: JWKSet, algorithm: Bytes?
-    ) throws(AuthorizationError) -> PinnedClientKey {
+    ) throws(AuthorizationError) -> ClientKeyPin {
         if let type = token.header["typ"] {
             guard case .text(let text) = type, types.contains(text) else { throw invalid("typ is another") }
         }
@@ -92,8 +76,8 @@ public struct ClientAssertion: Sendable, Equatable {
         do throws(JWTError) { try token.verify(key, lowS: false) } catch {
             throw invalid(error == .wrongAlgorithm ? "alg is not that of the key, or crit is there" : "wrong signature")
         }
-        return PinnedClientKey(
-            identifier: id, algorithm: key.algorithm.jwsName, thumbprint: key.jwkThumbprintText)
+        return ClientKeyPin(
+            id: id, algorithm: key.algorithm.jwsName, thumbprint: key.jwkThumbprintText)
     }
 
     /// Checks `iat`, and `exp` and `nbf` where they are there; returns when the assertion will be over. (RFC 7523 wants

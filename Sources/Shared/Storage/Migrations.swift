@@ -15,5 +15,6 @@ extension Migration {
     /// `collection/rkey` as bytes in byte order.
     public static let all: [Migration] = [
         core, adminWeb, administration, crawlers, imports, storageUse, mail, lexicons, blobObjects, oauthClients, dpop,
+        oauthGrants,
     ]
 }
