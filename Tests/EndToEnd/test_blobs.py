@@ -218,6 +218,31 @@ class BlobsInS3Tests(unittest.TestCase):
                 self.assertRegex(stack.tool("account", "info", "alice.test"), r"blobs +0 B in 0")
                 self.assertEqual(list((stack.data_dir / "blobs/tmp").iterdir()), [])
 
+    def test_while_it_is_away(self):
+        """Its server ends and comes back: said as such, nothing is half done, and all is well afterwards."""
+        with S3() as s3, Stack(private_hosts=[s3.url.removeprefix("http://")], settings=s3.settings) as stack:
+            did, token = self.sign_up(stack)
+            blob = self.upload(stack, token, PICTURE)
+            self.post(stack, did, token, blob)
+            pid = s3.processes[-1].pid
+            os.killpg(pid, 9)
+            s3.processes.pop().wait()
+            answers = [
+                self.get(stack, did, blob),
+                stack.call("com.atproto.repo.uploadBlob", token=token, raw=PICTURE + b"more",
+                           headers={"Content-Type": "image/png"}),
+            ]
+            for status, headers, body in answers:
+                self.assertEqual((status, json.loads(body)["error"]), (503, "ServiceUnavailable"))
+                self.assertEqual(headers["Retry-After"], "1")
+            self.assertIn("FAIL  object storage", stack.tool("doctor", check=False))
+            s3.run("swift-proxy-server", s3.directory / "proxy.conf")
+            s3.wait()
+            # By a connection that was kept and is gone.
+            self.assertEqual(self.get(stack, did, blob)[0], 200)
+            self.upload(stack, token, PICTURE + b"more" * 100_000)
+            self.assertIn("all blobs are what they should be", stack.tool("blobs", "check"))
+
     def test_settings_that_contradict(self):
         for settings, word in (
             ({"SKYSTEAD_BLOB_PLACE": "s3"}, "SKYSTEAD_BLOB_PLACE=s3 needs SKYSTEAD_S3_ENDPOINT"),

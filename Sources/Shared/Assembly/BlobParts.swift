@@ -1,24 +1,24 @@
 internal import ATProto
 public import Base
 internal import Crypto
-public import Net
+internal import Net
 public import Repos
 public import Storage
 
 /// Blobs and where they are kept, put together from the settings.
 public enum BlobParts {
-    /// `place` is where new ones go, in place of the setting. Throws `SystemError` when the directory can't be made.
+    /// `place` is where new ones go, in place of the setting; nobody waits for an answer then. Throws `SystemError` when the directory can't be made.
     public static func store(
         _ settings: Settings, _ paths: Paths, _ database: any Database, _ clock: Clock, into place: BlobPlace? = nil
     ) throws(SystemError) -> BlobStore {
         try BlobStore(
             database: database, clock: clock, directory: paths.blobs, sizeMax: settings[Settings.blobSizeMax],
-            quota: Service.quota(settings), s3: bucket(settings).map { S3Blobs(client: $0) },
+            quota: Service.quota(settings), s3: bucket(settings, isPatient: place != nil).map { S3Blobs(client: $0) },
             target: place ?? BlobPlace(rawValue: settings[Settings.blobPlace].description) ?? .disk)
     }
 
     /// The bucket of the settings, or nil when there is none.
-    public static func bucket(_ settings: Settings) -> S3Client? {
+    static func bucket(_ settings: Settings, isPatient: Bool) -> S3Client? {
         // `Settings` has seen to it that all of them are there when one is.
         guard let endpoint = settings[Settings.s3Endpoint], let name = settings[Settings.s3Bucket],
             let accessKeyID = settings[Settings.s3AccessKeyID], let secret = settings[Settings.s3SecretAccessKey]
@@ -26,7 +26,7 @@ public enum BlobParts {
         let bucket = S3Client.Bucket(
             endpoint: endpoint, name: name, region: settings[Settings.s3Region], accessKeyID: accessKeyID,
             secretAccessKey: secret)
-        return S3Client(client: Outbound.client(settings), bucket: bucket)
+        return S3Client(client: Outbound.client(settings), bucket: bucket, isPatient: isPatient)
     }
 }
 

@@ -206,15 +206,17 @@ final class Options: CurlOptions {
     private func setUpload(_ upload: HTTPUpload) {
         do throws(SystemError) {
             guard let file = try FileHandle.openExisting(upload.path) else { return isGood = false }
-            exchange.upload = UploadedFile(file: file, left: upload.size)
+            exchange.upload = UploadedFile(file: file, size: upload.size)
         } catch {
             return isGood = false
         }
         set(CURLOPT_UPLOAD, 1)
         let context = Unmanaged.passUnretained(exchange).toOpaque()
         isGood =
-            CCurl_setDataFunction(handle, CURLOPT_READFUNCTION, giveUploadPiece) == CURLE_OK
+            CCurl_setReadFunction(handle, giveUploadPiece) == CURLE_OK
             && CCurl_setPointer(handle, CURLOPT_READDATA, context) == CURLE_OK
+            && CCurl_setSeekFunction(handle, seekUpload) == CURLE_OK
+            && CCurl_setPointer(handle, CURLOPT_SEEKDATA, context) == CURLE_OK
             && CCurl_setSize(handle, CURLOPT_INFILESIZE_LARGE, curl_off_t(upload.size)) == CURLE_OK && isGood
     }
 
@@ -233,7 +235,8 @@ final class Options: CurlOptions {
 /// A file on its way out.
 struct UploadedFile {
     let file: FileHandle
-    var left: Int
+    let size: Int
+    var offset = 0
 }
 
 private func giveUploadPiece(
@@ -241,15 +244,23 @@ private func giveUploadPiece(
 ) -> Int {
     guard let buffer, let context, let room = size.multipliedOrNil(by: count) else { return CCurl_readAbort }
     let exchange = Unmanaged<Exchange>.fromOpaque(context).takeUnretainedValue()
-    guard var upload = exchange.upload else { return CCurl_readAbort }
-    let wanted = min(room, upload.left)
+    guard let upload = exchange.upload else { return CCurl_readAbort }
+    let wanted = min(room, upload.size - upload.offset)
     if wanted == 0 { return 0 }
     let target = UnsafeMutableRawBufferPointer(start: buffer, count: wanted)
     // A file that is shorter than was said, or can't be read: the request must not look whole.
-    guard let got = try? upload.file.read(into: target), got > 0 else { return CCurl_readAbort }
-    upload.left -= got
-    exchange.upload = upload
+    guard let got = try? upload.file.read(at: upload.offset, into: target), got > 0 else { return CCurl_readAbort }
+    exchange.upload?.offset += got
     return got
+}
+
+/// A kept connection may turn out to be gone when the body was begun: curl takes another, and begins anew.
+private func seekUpload(_ context: UnsafeMutableRawPointer?, _ offset: curl_off_t, _ origin: Int32) -> Int32 {
+    guard let context, origin == SEEK_SET else { return CURL_SEEKFUNC_CANTSEEK }
+    let exchange = Unmanaged<Exchange>.fromOpaque(context).takeUnretainedValue()
+    guard let upload = exchange.upload, (0...upload.size).contains(Int(offset)) else { return CURL_SEEKFUNC_FAIL }
+    exchange.upload?.offset = Int(offset)
+    return CURL_SEEKFUNC_OK
 }
 
 extension Int {

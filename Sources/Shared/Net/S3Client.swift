@@ -18,6 +18,17 @@ public enum S3Error: Error, Equatable, Sendable, CustomStringConvertible {
     }
 }
 
+extension S3Error: Reportable {
+    public var failure: Failure {
+        switch self {
+        case .network(.timeout), .network(.unreachable), .network(.tls), .network(.malformedResponse),
+            .refused(status: 500...599, _):
+            Failure(.unavailable, "ServiceUnavailable", "The storage for blobs does not answer. Try again.")
+        default: .internalError
+        }
+    }
+}
+
 /// Objects in a bucket of S3 or what speaks like it (path-style addresses, Signature Version 4).
 ///
 /// Keys are of this program's making: letters, digits, `-`, `.`, `_` and `/`, which no part of a signature has to
@@ -26,6 +37,9 @@ public struct S3Client: Sendable {
     public static let keySizeMax = 512
     /// How long one request may take; an object of 100 MB over 10 Mbit/s takes 80 s.
     public static let deadlineMilliseconds = 300_000
+    /// How long storing may take where somebody waits for the answer: the web server does for 60 s, and a process that
+    /// is asked to stop finishes what it has begun within `SKYSTEAD_DRAIN_SECONDS`.
+    public static let storeMilliseconds = 50_000
     /// Keys that one listing gives; S3's own limit.
     public static let listCountMax = 1_000
     /// The longest object: S3's own limit for one request.
@@ -55,10 +69,13 @@ public struct S3Client: Sendable {
 
     private let client: HTTPClient
     private let bucket: Bucket
+    private let storeMilliseconds: Int
 
-    public init(client: HTTPClient, bucket: Bucket) {
+    /// With `isPatient`, storing may take `deadlineMilliseconds` too: nobody waits for an answer.
+    public init(client: HTTPClient, bucket: Bucket, isPatient: Bool = false) {
         self.client = client
         self.bucket = bucket
+        storeMilliseconds = isPatient ? Self.deadlineMilliseconds : Self.storeMilliseconds
     }
 
     /// Stores the file at `path` under `key`, durably once this returns. `digest` is its SHA-256 in hexadecimal: the
@@ -67,6 +84,7 @@ public struct S3Client: Sendable {
         var request = try request(.put, key, digest: digest)
         request.headers = [("Content-Type", contentType)]
         request.upload = HTTPUpload(path: path, size: size)
+        request.deadlineMilliseconds = storeMilliseconds
         try check(try open(request))
     }
 
@@ -77,7 +95,11 @@ public struct S3Client: Sendable {
         if let range { request.headers = [("Range", Bytes("bytes=\(range.lowerBound)-\(range.upperBound - 1)"))] }
         request.sizeMax = Self.objectSizeMax
         let incoming = try open(request)
-        if incoming.head.status == 404 { return nil }
+        // Without its bucket nothing is missing: all of it is out of reach.
+        if incoming.head.status == 404, case let refusal = refusal(incoming) {
+            if refusal == .refused(status: 404, code: "NoSuchBucket") { throw refusal }
+            return nil
+        }
         guard incoming.head.status == (range == nil ? 200 : 206) else { throw refusal(incoming) }
         guard let size = incoming.head["content-length"]?.decimal else { throw .network(.malformedResponse) }
         return (size, incoming)

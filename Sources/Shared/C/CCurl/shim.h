@@ -28,6 +28,9 @@ static inline CURLcode CCurl_setDataFunction(CURL *handle, CURLoption option, cu
 static inline CURLcode CCurl_setReadFunction(CURL *handle, curl_read_callback value) {
     return curl_easy_setopt(handle, CURLOPT_READFUNCTION, value);
 }
+static inline CURLcode CCurl_setSeekFunction(CURL *handle, curl_seek_callback value) {
+    return curl_easy_setopt(handle, CURLOPT_SEEKFUNCTION, value);
+}
 static inline CURLcode CCurl_setOpenSocketFunction(CURL *handle, curl_opensocket_callback value) {
     return curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, value);
 }
