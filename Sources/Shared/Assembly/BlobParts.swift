@@ -7,7 +7,8 @@ public import Storage
 
 /// Blobs and where they are kept, put together from the settings.
 public enum BlobParts {
-    /// `place` is where new ones go, in place of the setting; nobody waits for an answer then. Throws `SystemError` when the directory can't be made.
+    /// `place` is where new ones go, in place of the setting; nobody waits for an answer then. Throws `SystemError`
+    /// when the directory can't be made.
     public static func store(
         _ settings: Settings, _ paths: Paths, _ database: any Database, _ clock: Clock, into place: BlobPlace? = nil
     ) throws(SystemError) -> BlobStore {
