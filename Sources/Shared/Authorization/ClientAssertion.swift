@@ -83,20 +83,12 @@ public struct ClientAssertion: Sendable, Equatable {
     /// Checks `iat`, and `exp` and `nbf` where they are there; returns when the assertion will be over. (RFC 7523 wants
     /// `exp`, the reference's clients leave it out; `iat` bounds the life all the same.)
     private static func checkTimes(_ claims: JOSEObject, _ now: Timestamp) throws(AuthorizationError) -> Timestamp {
-        guard let issued = claims.numericDate("iat") else { throw invalid("iat is missing") }
-        guard issued <= now.seconds + toleranceSeconds else { throw invalid("iat is in the future") }
-        guard issued >= now.seconds - ageSecondsMax - toleranceSeconds else { throw invalid("iat is too old") }
-        if claims["exp"] != nil {
-            guard let end = claims.numericDate("exp"), end > now.seconds - toleranceSeconds else {
-                throw invalid("it has expired")
-            }
+        do throws(RequestTimes.Fault) {
+            return try RequestTimes.check(
+                claims, ageSecondsMax: ageSecondsMax, toleranceSeconds: toleranceSeconds, now: now)
+        } catch {
+            throw invalid(error.reason)
         }
-        if claims["nbf"] != nil {
-            guard let start = claims.numericDate("nbf"), start <= now.seconds + toleranceSeconds else {
-                throw invalid("it is not valid yet")
-            }
-        }
-        return Timestamp(seconds: issued + ageSecondsMax + toleranceSeconds + 1)
     }
 
     private static func invalid(_ reason: Bytes) -> AuthorizationError {
